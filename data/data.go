@@ -3,6 +3,7 @@ package data
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/event"
@@ -38,4 +39,15 @@ type Store interface {
 	ListSets(ctx context.Context, after string, limit int) ([]Set, error)
 	// SetFileKey stores a re-wrapped key after a rotation.
 	SetFileKey(ctx context.Context, name string, version int64, file, key string) error
+}
+
+// Ref is "mnist@1".
+func (s Set) Ref() string { return s.Name + "@" + strconv.FormatInt(s.Version, 10) }
+
+func parseVersion(s string) (int64, error) {
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err == nil && v < 1 {
+		err = strconv.ErrRange
+	}
+	return v, err
 }

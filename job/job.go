@@ -62,7 +62,7 @@ type Spec struct {
 	Priority  int               `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
 	Retries   int               `json:"retries,omitempty" yaml:"retries,omitempty"`
 	Timeout   Duration          `json:"timeout,omitempty" yaml:"timeout,omitempty"`
-	Grace     Duration          `json:"grace,omitempty" yaml:"grace,omitempty"` // between SIGTERM and SIGKILL
+	Grace     Duration          `json:"grace,omitempty" yaml:"grace,omitempty"`       // between SIGTERM and SIGKILL
 	Register  string            `json:"register,omitempty" yaml:"register,omitempty"` // model to register the result as
 	Isolation Isolation         `json:"isolation" yaml:"isolation,omitempty"`
 	Image     string            `json:"image,omitempty" yaml:"image,omitempty"`

@@ -8,6 +8,7 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/event"
@@ -69,3 +70,5 @@ type Store interface {
 	// SetVersionKey stores a re-wrapped key after a rotation.
 	SetVersionKey(ctx context.Context, name string, version int64, key string) error
 }
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

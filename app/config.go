@@ -1,0 +1,117 @@
+package app
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
+)
+
+// Config is everything that can be set. An empty one starts: the defaults are those of Defaults. Sources, the later one
+// winning: the defaults, the file (--config, or config.yaml in the data folder), the environment (LINESHAFT_ and the key
+// in upper case with '_' for '-'), the flags.
+type Config struct {
+	Data            string      `yaml:"data"`              // folder of everything that is kept
+	Listen          string      `yaml:"listen"`            // console and API
+	ServeListen     string      `yaml:"serve-listen"`      // serving, REST
+	ServeGRPCListen string      `yaml:"serve-grpc-listen"` // serving, gRPC
+	UploadLimit     units.Bytes `yaml:"upload-limit"`      // largest model, data set or code folder
+	BodyLimit       units.Bytes `yaml:"body-limit"`        // largest request of the API and of a prediction
+	DiskReserve     units.Bytes `yaml:"disk-reserve"`      // uploads stop when less than this is free
+	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
+}
+
+// Defaults is the configuration of an empty file.
+func Defaults() Config {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "."
+	}
+	return Config{
+		Data:            filepath.Join(home, ".lineshaft"),
+		Listen:          "127.0.0.1:8080",
+		ServeListen:     "127.0.0.1:8501",
+		ServeGRPCListen: "127.0.0.1:8500",
+		UploadLimit:     8 * units.GiB,
+		BodyLimit:       64 * units.MiB,
+		DiskReserve:     256 * units.MiB,
+		AllowLess:       true,
+	}
+}
+
+// Load reads the file and the environment over the defaults. A missing file is only an error where it was named.
+func Load(file string, environ []string) (Config, error) {
+	const op = "app.Load"
+	c := Defaults()
+	named := file != ""
+	if !named {
+		dir := c.Data
+		if v, ok := lookup(environ, "LINESHAFT_DATA"); ok && v != "" {
+			dir = v
+		}
+		file = filepath.Join(dir, "config.yaml")
+	}
+	text, err := os.ReadFile(file)
+	switch {
+	case err == nil:
+		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
+			return c, errs.Errorf(op, errs.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
+		}
+	case named || !os.IsNotExist(err):
+		return c, errs.Errorf(op, errs.Invalid, "cannot read the configuration: %v", err)
+	}
+	v := reflect.ValueOf(&c).Elem()
+	for i := range v.NumField() {
+		key := v.Type().Field(i).Tag.Get("yaml")
+		name := "LINESHAFT_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+		if s, ok := lookup(environ, name); ok {
+			if err := yaml.UnmarshalWithOptions([]byte(s), v.Field(i).Addr().Interface(), yaml.UseJSONUnmarshaler()); err != nil {
+				return c, errs.Errorf(op, errs.Invalid, "environment variable %s=%q: %v", name, s, err)
+			}
+		}
+	}
+	return c, c.Validate()
+}
+
+func lookup(environ []string, name string) (string, bool) {
+	for i := len(environ) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(environ[i], name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// Validate refuses what cannot work or would be unsafe.
+func (c Config) Validate() error {
+	const op = "app.Config"
+	if c.Data == "" {
+		return errs.Errorf(op, errs.Invalid, "data: name the folder to keep everything in")
+	}
+	for key, addr := range map[string]string{"listen": c.Listen, "serve-listen": c.ServeListen, "serve-grpc-listen": c.ServeGRPCListen} {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return errs.Errorf(op, errs.Invalid, "%s: %q is not HOST:PORT, for example 127.0.0.1:8080", key, addr)
+		}
+		if n, err := net.LookupPort("tcp", port); err != nil || n < 0 {
+			return errs.Errorf(op, errs.Invalid, "%s: %q has no valid port", key, addr)
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return errs.Errorf(op, errs.Invalid,
+				"%s: %q is not a loopback address, and this version serves no TLS: listen on 127.0.0.1 and put a TLS proxy or an SSH tunnel in front", key, addr)
+		}
+	}
+	if c.UploadLimit <= 0 || c.BodyLimit <= 0 {
+		return errs.Errorf(op, errs.Invalid, "upload-limit and body-limit must be above zero")
+	}
+	return nil
+}
+
+// YAML prints the configuration as a file that gives it again.
+func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
