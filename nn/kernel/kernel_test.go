@@ -1,0 +1,161 @@
+package kernel_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/lineshaft/lineshaft/nn/kernel"
+)
+
+func random(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = r.Float32()*2 - 1
+	}
+	return x
+}
+
+// product is the definition, in float64.
+func product(m, k, n int, a []float32, rs, cs int, b []float32) []float64 {
+	c := make([]float64, m*n)
+	for i := range m {
+		for x := range k {
+			v := float64(a[i*rs+x*cs])
+			for j := range n {
+				c[i*n+j] += v * float64(b[x*n+j])
+			}
+		}
+	}
+	return c
+}
+
+func TestEveryKernelMultipliesAsTheDefinitionDoes(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range kernel.Available() {
+		for _, d := range [][3]int{{1, 1, 1}, {1, 784, 512}, {2, 7, 33}, {3, 5, 10}, {12, 256, 32}, {13, 257, 65}, {128, 300, 10}, {37, 513, 100}} {
+			m, k, n := d[0], d[1], d[2]
+			a, b := random(r, m*k), random(r, k*n)
+			for _, layout := range []string{"rows", "columns"} {
+				rs, cs := k, 1
+				if layout == "columns" {
+					rs, cs = 1, m
+				}
+				want := product(m, k, n, a, rs, cs, b)
+				for _, packing := range []string{"packed", "transposed"} {
+					p := s.NewPanels(k, n)
+					if packing == "packed" {
+						p.Pack(b, n, 0, s.PanelCount(n))
+					} else {
+						bt := make([]float32, n*k)
+						for i := range k {
+							for j := range n {
+								bt[j*k+i] = b[i*n+j]
+							}
+						}
+						p.PackTransposed(bt, k, 0, s.PanelCount(n))
+					}
+					var sc kernel.Scratch
+					c := make([]float32, m*n+1)
+					c[m*n] = 42
+					for round := 1; round <= 2; round++ { // the second round adds
+						half := s.PanelCount(n) / 2
+						s.Mul(&sc, m, a, rs, cs, p, 0, half, c, n, round == 2)
+						s.Mul(&sc, m, a, rs, cs, p, half, s.PanelCount(n), c, n, round == 2)
+						for i, w := range want {
+							if d := math.Abs(float64(c[i]) - float64(round)*w); d > 1e-4 {
+								t.Fatalf("%s %v %s %s round %d: element %d is %v, want %v", s.Name, d, layout, packing, round, i, c[i], w)
+							}
+						}
+					}
+					if c[m*n] != 42 {
+						t.Fatalf("%s %v wrote past the end", s.Name, d)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestEveryKernelStepsAdamAsTheFormula(t *testing.T) {
+	for _, s := range kernel.Available() {
+		r := rand.New(rand.NewPCG(3, 4))
+		n := 53
+		p, m, v, g := random(r, n), random(r, n), random(r, n), random(r, n)
+		for i := range v {
+			v[i] = v[i] * v[i]
+		}
+		c := kernel.Adam{LR: 0.01, OneMinusB1: 0.1, OneMinusB2: 0.001, Eps: 1e-7}
+		want := make([]float64, n)
+		for i := range want {
+			mi := float64(m[i]) + (float64(g[i])-float64(m[i]))*0.1
+			vi := float64(v[i]) + (float64(g[i])*float64(g[i])-float64(v[i]))*0.001
+			want[i] = float64(p[i]) - mi*0.01/(math.Sqrt(vi)+1e-7)
+		}
+		s.Adam(p, m, v, g, c)
+		for i := range want {
+			if math.Abs(float64(p[i])-want[i]) > 1e-5 {
+				t.Fatalf("%s: element %d is %v, want %v", s.Name, i, p[i], want[i])
+			}
+		}
+	}
+}
+
+func TestEveryKernelDropsTheSameElementsAndAboutTheRightShare(t *testing.T) {
+	n := 10_000
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(i + 1)
+	}
+	var first []float32
+	for _, s := range kernel.Available() {
+		var state [16]uint64
+		r := rand.New(rand.NewPCG(5, 6))
+		for i := range state {
+			state[i] = r.Uint64()
+		}
+		y, mask := make([]float32, n), make([]uint64, (n+63)/64)
+		s.Dropout(y, x, mask, &state, 858993459, 1.25)
+		zero := 0
+		for i := range y {
+			kept := mask[i/64]>>(i%64)&1 == 1
+			if kept != (y[i] != 0) || kept && y[i] != x[i]*1.25 {
+				t.Fatalf("%s: element %d is %v, kept %v", s.Name, i, y[i], kept)
+			}
+			if !kept {
+				zero++
+			}
+		}
+		if zero < 1800 || zero > 2200 {
+			t.Errorf("%s dropped %d of %d at rate 0.2", s.Name, zero, n)
+		}
+		if first == nil {
+			first = y
+		}
+		for i := range y {
+			if y[i] != first[i] {
+				t.Fatalf("%s drops other elements than %s", s.Name, kernel.Available()[0].Name)
+			}
+		}
+	}
+}
+
+func BenchmarkMul(b *testing.B) {
+	for _, s := range kernel.Available() {
+		for _, d := range [][3]int{{128, 784, 512}, {784, 128, 512}, {1, 784, 512}, {32, 784, 512}} {
+			b.Run(fmt.Sprintf("%s/%dx%dx%d", s.Name, d[0], d[1], d[2]), func(b *testing.B) {
+				r := rand.New(rand.NewPCG(1, 2))
+				m, k, n := d[0], d[1], d[2]
+				x, w, c := random(r, m*k), random(r, k*n), make([]float32, m*n)
+				p := s.NewPanels(k, n)
+				p.Pack(w, n, 0, s.PanelCount(n))
+				var sc kernel.Scratch
+				for b.Loop() {
+					s.Mul(&sc, m, x, k, 1, p, 0, s.PanelCount(n), c, n, false)
+				}
+				b.ReportMetric(2*float64(m*k*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}
