@@ -1,0 +1,178 @@
+package nn
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/nn/kernel"
+)
+
+// DenseConfig is what a Dense layer can be told. Zero fields have Keras's defaults.
+type DenseConfig struct {
+	Activation string // linear
+	NoBias     bool
+	KernelInit Initializer // glorot_uniform
+	BiasInit   Initializer // zeros
+}
+
+// Dense computes activation(x·kernel + bias) on the last dimension of its input.
+type Dense struct {
+	named
+	Units  int
+	Config DenseConfig
+
+	in, lead     int // size of the last dimension, product of the others
+	kernel, bias *Param
+	act          activation
+	set          *kernel.Set
+	fwd, bwd     *kernel.Panels // kernel and its transpose, packed
+}
+
+// NewDense makes a layer of units outputs.
+func NewDense(name string, units int, cfg DenseConfig) *Dense {
+	if cfg.Activation == "" {
+		cfg.Activation = "linear"
+	}
+	return &Dense{named: named{name}, Units: units, Config: cfg}
+}
+
+// Kind is "Dense".
+func (*Dense) Kind() string { return "Dense" }
+
+// Params are kernel (in×units) and bias (units).
+func (d *Dense) Params() []*Param {
+	if d.bias == nil {
+		return []*Param{d.kernel}
+	}
+	return []*Param{d.kernel, d.bias}
+}
+
+// Build makes the parameters.
+func (d *Dense) Build(in []int, rng *rand.Rand) ([]int, error) {
+	const op = "nn.Dense"
+	if len(in) == 0 || d.Units < 1 || d.Units > maxSize {
+		return nil, errs.Errorf(op, errs.Invalid, "layer %q: dense needs an input of at least one dimension and 1 to %d units, has input %v and %d units", d.name, maxSize, in, d.Units)
+	}
+	act, err := activationFor(d.Config.Activation)
+	if err != nil {
+		return nil, errs.Errorf(op, errs.Invalid, "layer %q: %v", d.name, err)
+	}
+	if act.shape != nil {
+		return nil, errs.Errorf(op, errs.Invalid, "layer %q: activation %q changes the shape; put it in a layer of its own", d.name, d.Config.Activation)
+	}
+	d.act = act
+	d.in, d.lead = in[len(in)-1], size(in[:len(in)-1])
+	if err := checkSize(d.name, []int{d.in, d.Units}); err != nil {
+		return nil, err
+	}
+	d.kernel = newParam("kernel", true, d.in, d.Units)
+	if err := d.Config.KernelInit.or("glorot_uniform").fill(d.kernel.Value, d.kernel.Shape, rng); err != nil {
+		return nil, errs.Errorf(op, errs.Invalid, "layer %q: %v", d.name, err)
+	}
+	if !d.Config.NoBias {
+		d.bias = newParam("bias", true, d.Units)
+		if err := d.Config.BiasInit.or("zeros").fill(d.bias.Value, d.bias.Shape, rng); err != nil {
+			return nil, errs.Errorf(op, errs.Invalid, "layer %q: %v", d.name, err)
+		}
+	}
+	return append(slices.Clone(in[:len(in)-1]), d.Units), nil
+}
+
+// pack makes the panels: the transpose only for training.
+func (d *Dense) pack(set *kernel.Set, training bool) {
+	if d.set != set {
+		d.set, d.fwd, d.bwd = set, nil, nil
+	}
+	if d.fwd == nil {
+		d.fwd = set.NewPanels(d.in, d.Units)
+	}
+	d.fwd.Pack(d.kernel.Value, d.Units, 0, set.PanelCount(d.Units))
+	if training {
+		if d.bwd == nil {
+			d.bwd = set.NewPanels(d.Units, d.in)
+		}
+		d.bwd.PackTransposed(d.kernel.Value, d.Units, 0, set.PanelCount(d.in))
+	}
+}
+
+// Refresh packs the part'th share of the rows of the kernel again.
+func (d *Dense) Refresh(part, parts int) {
+	lo, hi := share(d.in, d.set.NR, part, parts)
+	d.fwd.PackRows(d.kernel.Value, d.Units, lo, hi)
+	if d.bwd != nil {
+		d.bwd.PackTransposed(d.kernel.Value, d.Units, lo/d.set.NR, d.set.PanelCount(hi))
+	}
+}
+
+// Forward computes y.
+func (d *Dense) Forward(c *Context, y, x []float32, rows int) {
+	m := rows * d.lead
+	z := y
+	if c.Training && d.act.needsInput {
+		z = c.save(m * d.Units)
+	}
+	c.Kernels.Mul(c.Scratch, m, x, d.in, 1, d.fwd, 0, c.Kernels.PanelCount(d.Units), z, d.Units, false)
+	if d.act.name == "relu" && d.bias != nil {
+		for i := range m {
+			c.Kernels.BiasReLU(z[i*d.Units:(i+1)*d.Units], d.bias.Value)
+		}
+		return
+	}
+	for i := range m {
+		row := z[i*d.Units : (i+1)*d.Units]
+		if d.bias != nil {
+			for j, b := range d.bias.Value {
+				row[j] += b
+			}
+		}
+		d.act.forward(y[i*d.Units:(i+1)*d.Units], row)
+	}
+}
+
+// Backward turns dy into the gradient before the activation, in place, and computes dx.
+func (d *Dense) Backward(c *Context, dx, dy, _, y []float32, rows int) {
+	m := rows * d.lead
+	if !c.Fused && d.act.name != "linear" {
+		if d.act.name == "relu" {
+			c.Kernels.ReLUBack(dy[:m*d.Units], y)
+		} else {
+			for i := range m {
+				lo, hi := i*d.Units, (i+1)*d.Units
+				z := y[lo:hi]
+				if d.act.needsInput {
+					z = c.saved[lo:hi]
+				}
+				d.act.backward(dy[lo:hi], dy[lo:hi], z, y[lo:hi])
+			}
+		}
+	}
+	if dx != nil {
+		c.Kernels.Mul(c.Scratch, m, dy, d.Units, 1, d.bwd, 0, c.Kernels.PanelCount(d.in), dx, d.in, false)
+	}
+}
+
+// Gradient computes rows of the kernel's gradient: xᵀ·dy.
+func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(*Param, int, int)) {
+	m := rows * d.lead
+	lo, hi := share(d.in, c.Kernels.NR, part, parts)
+	if hi > lo {
+		if c.panels == nil || c.panels.K != m {
+			c.panels = c.Kernels.NewPanels(m, d.Units)
+		}
+		n := c.Kernels.PanelCount(d.Units)
+		c.panels.Pack(dy, d.Units, 0, n)
+		c.Kernels.Mul(c.Scratch, hi-lo, x[lo:], 1, d.in, c.panels, 0, n, d.kernel.Grad[lo*d.Units:], d.Units, false)
+		update(d.kernel, lo*d.Units, hi*d.Units)
+	}
+	if d.bias == nil || part != parts-1 {
+		return
+	}
+	clear(d.bias.Grad)
+	for i := range m {
+		c.Kernels.Add(d.bias.Grad, dy[i*d.Units:(i+1)*d.Units])
+	}
+	update(d.bias, 0, d.Units)
+}
+
+var _ Trainable = (*Dense)(nil)

@@ -1,0 +1,206 @@
+package nn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/nn/kernel"
+)
+
+// maxLayers bounds a network that comes from outside.
+const maxLayers = 1000
+
+// Network is a chain of layers. Its methods that change it are not for concurrent use.
+type Network struct {
+	Name   string
+	Input  []int // shape without the batch dimension
+	Layers []Layer
+
+	shapes [][]int // of every layer's output
+}
+
+// Build checks the shapes and makes the parameters, filled from seed.
+func (n *Network) Build(seed uint64) error {
+	const op = "nn.Build"
+	if len(n.Input) == 0 || len(n.Layers) == 0 || len(n.Layers) > maxLayers {
+		return errs.Errorf(op, errs.Invalid, "a network needs an input shape and 1 to %d layers; this one has input %v and %d layers", maxLayers, n.Input, len(n.Layers))
+	}
+	if err := checkSize("input", n.Input); err != nil {
+		return err
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x6c696e6573686166))
+	names := map[string]bool{}
+	n.shapes = n.shapes[:0]
+	shape := n.Input
+	for _, l := range n.Layers {
+		if names[l.Name()] {
+			return errs.Errorf(op, errs.Invalid, "two layers are named %q", l.Name())
+		}
+		names[l.Name()] = true
+		out, err := l.Build(shape, rng)
+		if err != nil {
+			return err
+		}
+		if err := checkSize(l.Name(), out); err != nil {
+			return err
+		}
+		n.shapes = append(n.shapes, out)
+		shape = out
+	}
+	return nil
+}
+
+// Params lists the parameters layer by layer.
+func (n *Network) Params() []*Param {
+	var all []*Param
+	for _, l := range n.Layers {
+		all = append(all, l.Params()...)
+	}
+	return all
+}
+
+// OutputShape is the shape of one answer.
+func (n *Network) OutputShape() []int { return n.shapes[len(n.shapes)-1] }
+
+// Size is the number of weights.
+func (n *Network) Size() int {
+	total := 0
+	for _, p := range n.Params() {
+		total += len(p.Value)
+	}
+	return total
+}
+
+// widths are the sizes of the input and of every layer's output.
+func (n *Network) widths() []int {
+	w := []int{size(n.Input)}
+	for _, s := range n.shapes {
+		w = append(w, size(s))
+	}
+	return w
+}
+
+// Predictor answers with a network whose weights no longer change. It is not for concurrent use; several may share one
+// network once the first is made.
+type Predictor struct {
+	net    *Network
+	ctx    []Context
+	buf    [2][]float32
+	widths []int
+	rows   int
+}
+
+// NewPredictor makes a predictor that takes up to maxRows rows at a time; more are answered in pieces. The first call
+// for a network prepares its weights for this processor and must not run beside another.
+func NewPredictor(n *Network, maxRows int) (*Predictor, error) {
+	if len(n.shapes) != len(n.Layers) || len(n.Layers) == 0 {
+		return nil, errs.Errorf("nn.NewPredictor", errs.Invalid, "the network %q was not built", n.Name)
+	}
+	p := &Predictor{net: n, widths: n.widths(), rows: max(1, maxRows), ctx: make([]Context, len(n.Layers))}
+	set, scratch := kernel.Best(), &kernel.Scratch{}
+	for i, l := range n.Layers {
+		p.ctx[i] = Context{Kernels: set, Scratch: scratch}
+		if d, ok := l.(*Dense); ok && (d.fwd == nil || d.set.Name != set.Name) {
+			d.pack(set, false)
+		}
+	}
+	widest := slices.Max(p.widths)
+	p.buf[0], p.buf[1] = make([]float32, p.rows*widest), make([]float32, p.rows*widest)
+	return p, nil
+}
+
+// Predict writes the answers for rows rows of x (row-major) to dst.
+func (p *Predictor) Predict(dst, x []float32, rows int) error {
+	in, out := p.widths[0], p.widths[len(p.widths)-1]
+	if rows < 0 || len(x) != rows*in || len(dst) != rows*out {
+		return errs.Errorf("nn.Predict", errs.Invalid, "%d rows need %d inputs and %d outputs, got %d and %d", rows, rows*in, rows*out, len(x), len(dst))
+	}
+	for ; rows > 0; rows -= p.rows {
+		n := min(rows, p.rows)
+		p.predict(dst[:n*out], x[:n*in], n)
+		if rows > p.rows {
+			dst, x = dst[n*out:], x[n*in:]
+		}
+	}
+	return nil
+}
+
+func (p *Predictor) predict(dst, x []float32, rows int) {
+	from := x
+	for i, l := range p.net.Layers {
+		to := p.buf[i%2][:rows*p.widths[i+1]]
+		if i == len(p.net.Layers)-1 {
+			to = dst
+		}
+		l.Forward(&p.ctx[i], to, from, rows)
+		from = to
+	}
+}
+
+// NetworkSpec is a network as a person writes it.
+type NetworkSpec struct {
+	Layers []LayerSpec `json:"layers" yaml:"layers"`
+}
+
+// LayerSpec is one layer as a person writes it; which fields count depends on Type.
+type LayerSpec struct {
+	Type       string   `json:"type" yaml:"type"` // dense, activation, dropout, flatten, rescaling
+	Name       string   `json:"name,omitempty" yaml:"name,omitempty"`
+	Units      int      `json:"units,omitempty" yaml:"units,omitempty"`
+	Activation string   `json:"activation,omitempty" yaml:"activation,omitempty"`
+	UseBias    *bool    `json:"use_bias,omitempty" yaml:"use_bias,omitempty"`
+	KernelInit string   `json:"kernel_initializer,omitempty" yaml:"kernel_initializer,omitempty"`
+	BiasInit   string   `json:"bias_initializer,omitempty" yaml:"bias_initializer,omitempty"`
+	Rate       float64  `json:"rate,omitempty" yaml:"rate,omitempty"`
+	Scale      *float64 `json:"scale,omitempty" yaml:"scale,omitempty"`
+	Offset     float64  `json:"offset,omitempty" yaml:"offset,omitempty"`
+}
+
+// Network makes the layers; it is not built yet. Layers without a name get their type and a number, as Keras does.
+func (s NetworkSpec) Network(input []int) (*Network, error) {
+	n := &Network{Name: "sequential", Input: slices.Clone(input)}
+	count := map[string]int{}
+	for i, l := range s.Layers {
+		name := l.Name
+		if name == "" {
+			name = l.Type
+			if c := count[l.Type]; c > 0 {
+				name = fmt.Sprintf("%s_%d", l.Type, c)
+			}
+			count[l.Type]++
+		}
+		layer, err := l.layer(name)
+		if err != nil {
+			return nil, errs.Errorf("nn.Network", errs.Invalid, "layers[%d]: %v", i, err)
+		}
+		n.Layers = append(n.Layers, layer)
+	}
+	return n, nil
+}
+
+func (l LayerSpec) layer(name string) (Layer, error) {
+	switch l.Type {
+	case "dense":
+		return NewDense(name, l.Units, DenseConfig{
+			Activation: l.Activation,
+			NoBias:     l.UseBias != nil && !*l.UseBias,
+			KernelInit: Initializer{Name: l.KernelInit},
+			BiasInit:   Initializer{Name: l.BiasInit},
+		}), nil
+	case "activation":
+		return NewActivation(name, l.Activation), nil
+	case "dropout":
+		return NewDropout(name, l.Rate), nil
+	case "flatten":
+		return NewFlatten(name), nil
+	case "rescaling":
+		scale := 1.0
+		if l.Scale != nil {
+			scale = *l.Scale
+		}
+		return NewRescaling(name, scale, l.Offset), nil
+	}
+	return nil, fmt.Errorf("layer type %q is not known; there are dense, activation, dropout, flatten and rescaling", l.Type)
+}
