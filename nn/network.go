@@ -204,3 +204,18 @@ func (l LayerSpec) layer(name string) (Layer, error) {
 	}
 	return nil, fmt.Errorf("layer type %q is not known; there are dense, activation, dropout, flatten and rescaling", l.Type)
 }
+
+// String names the layer for people: "dense 512 relu".
+func (l LayerSpec) String() string {
+	s := l.Type
+	switch l.Type {
+	case "dense":
+		s += fmt.Sprintf(" %d", l.Units)
+	case "dropout":
+		s += fmt.Sprintf(" %v", l.Rate)
+	}
+	if l.Activation != "" {
+		s += " " + l.Activation
+	}
+	return s
+}

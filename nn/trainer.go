@@ -216,3 +216,10 @@ func (t *team) close() {
 	}
 	t.gone.Wait()
 }
+
+// Refresh prepares the layers again after the weights were changed from outside.
+func (t *Trainer) Refresh() {
+	for _, l := range t.Net.Layers {
+		l.(Trainable).Refresh(0, 1)
+	}
+}
