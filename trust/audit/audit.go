@@ -93,10 +93,3 @@ func Verify(entries iter.Seq2[Entry, error], head string, seal func(seq int64, h
 func broken(entries, at int64, format string, args ...any) Report {
 	return Report{Entries: entries, Broken: at, Message: fmt.Sprintf(format, args...)}
 }
-
-// Head seals the newest number and hash under key.
-func Head(key []byte, seq int64, hash string) string {
-	m := hmac.New(sha256.New, key)
-	fmt.Fprintf(m, "lineshaft audit head %d %s", seq, hash)
-	return hex.EncodeToString(m.Sum(nil))
-}
