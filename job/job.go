@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 )
 
@@ -100,22 +101,28 @@ func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durat
 
 // UnmarshalJSON reads Go's duration notation, or a number of seconds.
 func (d *Duration) UnmarshalJSON(b []byte) error {
-	var s string
-	if len(b) > 0 && b[0] != '"' {
-		var f float64
-		if err := json.Unmarshal(b, &f); err != nil {
-			return err
+	var text string
+	var seconds float64
+	if json.Unmarshal(b, &seconds) == nil {
+		if seconds < -maxSeconds || seconds > maxSeconds {
+			return errs.Errorf("job.Duration", errs.Invalid, "%s seconds are too many", b)
 		}
-		*d = Duration(f * float64(time.Second))
+		*d = Duration(seconds * float64(time.Second))
 		return nil
 	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
+	if err := json.Unmarshal(b, &text); err != nil {
+		return errs.Errorf("job.Duration", errs.Invalid, "%s is not a duration: write for example 90s, 30m or 2h", b)
 	}
-	v, err := time.ParseDuration(s)
+	v, err := time.ParseDuration(text)
+	if err != nil {
+		return errs.Errorf("job.Duration", errs.Invalid, "%q is not a duration: write for example 90s, 30m or 2h", text)
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }
+
+// maxSeconds is 100 years; time.Duration holds 292.
+const maxSeconds = 100 * 366 * 24 * 3600
 
 // Job is a job's record.
 type Job struct {
@@ -134,8 +141,11 @@ type Job struct {
 	Finished    *time.Time `json:"finished,omitempty"`
 	Progress    *Progress  `json:"progress,omitempty"`
 	Tasks       []Task     `json:"tasks"`
-	Model       *ModelRef  `json:"model,omitempty"` // what Spec.Register made
-	Reasons     []Reason   `json:"reasons,omitempty"`
+	Model       *ModelRef  `json:"model,omitempty"`      // what Spec.Register made
+	Reasons     []Reason   `json:"reasons,omitempty"`    // why it waits, from the scheduler's own record
+	Next        State      `json:"next,omitempty"`       // where a stopping job goes when its last task has ended
+	Lost        int        `json:"lost,omitempty"`       // attempts lost in a row to the machine, without progress
+	NotBefore   *time.Time `json:"not_before,omitempty"` // the earliest next try
 }
 
 // Task is one process of a job.
@@ -151,6 +161,8 @@ type Task struct {
 	Ended     *time.Time `json:"ended,omitempty"`
 	Isolation []Feature  `json:"isolation,omitempty"`
 	Restarts  int        `json:"restarts,omitempty"` // of a service's replica
+
+	Accelerators []string `json:"accelerators,omitempty"` // devices given, as the executor names them
 }
 
 // Feature is one part of the isolation and whether it is really enforced.

@@ -1,0 +1,74 @@
+package job
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/sched"
+)
+
+// Limits bound what may be submitted. A zero field takes the default.
+type Limits struct {
+	Active int  // jobs that have not ended, of all owners; 10,000
+	Owned  int  // of one owner; 1,000
+	Images bool // whether the executor runs container images
+}
+
+func (l Limits) defaults() Limits {
+	if l.Active == 0 {
+		l.Active = 10_000
+	}
+	if l.Owned == 0 {
+		l.Owned = 1_000
+	}
+	return l
+}
+
+// Admit says why a job is not accepted: it asks for what is not offered here, too many are there, or it would never
+// run on these nodes, not even if they were empty.
+func (l Limits) Admit(j Job, nodes []fleet.Node, active []Job) error {
+	const op = "job.Admit"
+	l = l.defaults()
+	if j.Spec.Image != "" && !l.Images {
+		return errs.Errorf(op, errs.Unsupported,
+			"image %q: this server runs programs as isolated processes and has no container engine; leave out `image` and upload the code", j.Spec.Image)
+	}
+	owned := 0
+	for _, other := range active {
+		if other.Owner == j.Owner {
+			owned++
+		}
+	}
+	switch {
+	case len(active) >= l.Active:
+		return errs.Errorf(op, errs.Exhausted, "the server has %d jobs that have not ended, its limit: wait for some, or cancel some", len(active))
+	case owned >= l.Owned:
+		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", j.Owner, owned)
+	}
+	g := sched.Gang{ID: "new", Each: j.Spec.Resources.ask()}
+	for _, t := range j.Tasks {
+		g.Tasks = append(g.Tasks, t.Index)
+	}
+	if reasons := sched.Fits(nodes, g); len(reasons) > 0 {
+		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons))
+	}
+	return nil
+}
+
+// never words why nothing here could ever hold the gang.
+func never(reasons []sched.Reason) string {
+	var out []string
+	for _, r := range reasons {
+		switch r.Constraint {
+		case "gang":
+			out = append(out, fmt.Sprintf("its %s tasks run together, and %s fit", r.Needed, r.Offered))
+		case "nodes":
+			out = append(out, "there is no node")
+		default:
+			out = append(out, fmt.Sprintf("a task asks for %s %s on one node, and the largest has %s", r.Needed, r.Constraint, r.Offered))
+		}
+	}
+	return strings.Join(out, "; ") + "; ask for less"
+}

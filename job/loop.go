@@ -1,0 +1,232 @@
+package job
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/internal/errs"
+)
+
+// maxInFlight is how many effects are carried out at once; those of one job go one after the other.
+const maxInFlight = 16
+
+// loop is what the runner's goroutine owns.
+type loop struct {
+	*Runner
+	ctx    context.Context //nolint:containedctx // the life of Run, which owns the loop
+	core   *Core
+	broken bool // a write failed: the core is ahead of the store and must be loaded again
+
+	// Effects: what waits for each job, and when (in the runner's own count) something was last done for it.
+	hands   map[ID]*hand
+	touched map[ID]uint64
+	count   uint64
+	done    chan handResult
+	slots   chan struct{}
+
+	// Watching: one order is under way at a time.
+	orders   chan order
+	reports  chan report
+	watching bool
+	observe  bool // ask the executor for everything it knows
+	again    bool // a journal was not read to its end
+	observed time.Time
+	offsets  map[exec.TaskRef]int64
+}
+
+func (l *loop) run(owned *sync.WaitGroup) {
+	tick := time.NewTicker(l.o.Tick)
+	defer tick.Stop()
+	for {
+		l.watch()
+		select {
+		case <-l.ctx.Done():
+			return
+		case c := <-l.commands:
+			c.done <- c.do(l)
+		case <-tick.C:
+			l.tick()
+		case <-l.wake:
+			l.watch()
+		case res := <-l.done:
+			l.finished(res)
+		case rep := <-l.reports:
+			l.take(rep)
+		}
+		l.start(owned)
+	}
+}
+
+func (l *loop) tick() {
+	if l.broken {
+		if err := l.load(); err != nil {
+			l.o.Log.Error("jobs: the store still cannot be read", "err", errs.Trace(err))
+			return
+		}
+	}
+	if l.o.Clock.Now().Sub(l.observed) >= l.o.Resync {
+		l.observe = true
+	}
+	l.again = true
+	_ = l.step() // it logs; there is nobody to tell
+}
+
+// step has the core take the inputs and a look at the plan, writes what it decided and hands the rest over. The error
+// is that of the first refused input, or of the store.
+func (l *loop) step(inputs ...Input) error {
+	const op = "job.step"
+	if l.broken {
+		return errs.Errorf(op, errs.Unavailable, "the server cannot write down the state of jobs just now; try again shortly")
+	}
+	effects := l.core.Step(l.o.Clock.Now(), append(inputs, PlanTick{Nodes: l.o.Nodes()})...)
+	var refused error
+	for _, e := range effects {
+		switch e := e.(type) {
+		case SaveJob:
+			if err := l.o.Store.UpdateJob(context.WithoutCancel(l.ctx), e.Job, e.Events...); err != nil {
+				l.o.Log.Error("jobs: a job could not be written", "job", e.Job.ID, "err", errs.Trace(err))
+				l.broken = true
+				return errs.E(op, errs.Other, err)
+			}
+			l.tell()
+		case Refused:
+			if refused == nil {
+				refused = e.Err
+			}
+		default:
+			l.enqueue(e)
+		}
+	}
+	return refused
+}
+
+// hand is the effects of one job that wait, the first of them under way when busy.
+type hand struct {
+	queue []Effect
+	busy  bool
+}
+
+type handResult struct {
+	id     ID
+	inputs []Input
+}
+
+func (l *loop) enqueue(e Effect) {
+	id := owner(e)
+	if l.hands[id] == nil {
+		l.hands[id] = &hand{}
+	}
+	l.hands[id].queue = append(l.hands[id].queue, e)
+	l.touch(id)
+}
+
+func (l *loop) touch(id ID) {
+	l.count++
+	l.touched[id] = l.count
+}
+
+// owner is the job of an effect; those of no job of ours go together under 0.
+func owner(e Effect) ID {
+	var ref exec.TaskRef
+	switch e := e.(type) {
+	case StartTask:
+		return e.Job.ID
+	case Finish:
+		return e.Job.ID
+	case StopTask:
+		ref = e.Ref
+	case RemoveTask:
+		ref = e.Ref
+	}
+	id, _ := parseRef(ref)
+	return id
+}
+
+// start sets every idle hand that has something to do to work.
+func (l *loop) start(owned *sync.WaitGroup) {
+	for id, h := range l.hands {
+		if h.busy || len(h.queue) == 0 {
+			continue
+		}
+		e := h.queue[0]
+		h.queue, h.busy = h.queue[1:], true
+		owned.Go(func() {
+			select {
+			case l.slots <- struct{}{}:
+				defer func() { <-l.slots }()
+			case <-l.ctx.Done():
+				return
+			}
+			inputs := l.perform(l.ctx, e)
+			select {
+			case l.done <- handResult{id, inputs}:
+			case <-l.ctx.Done():
+			}
+		})
+	}
+}
+
+func (l *loop) finished(res handResult) {
+	h := l.hands[res.id]
+	h.busy = false
+	l.touch(res.id)
+	if len(h.queue) == 0 {
+		delete(l.hands, res.id)
+		l.observe = true // to see what came of it, should the executor not tell
+	}
+	if len(res.inputs) > 0 {
+		_ = l.step(res.inputs...) // a failed write is repeated after the reload
+	}
+	if _, ok := l.core.Job(res.id); !ok && l.hands[res.id] == nil {
+		delete(l.touched, res.id)
+	}
+}
+
+// perform carries one effect out. What it returns is fed back; a context that ended feeds nothing back, for the next
+// run does the effect again.
+func (r *Runner) perform(ctx context.Context, e Effect) []Input {
+	switch e := e.(type) {
+	case StartTask:
+		task, err := r.o.Launch(ctx, e.Job, e.Task)
+		if err == nil {
+			err = r.o.Tasks.Start(ctx, task)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.o.Log.Warn("jobs: a task could not be started", "task", TaskRef(e.Job, e.Task).String(), "err", errs.Trace(err))
+			return []Input{StartFailed{Ref: TaskRef(e.Job, e.Task), Reason: err.Error(), Transient: transient(err)}}
+		}
+	case StopTask:
+		r.mind(ctx, "stopped", e.Ref, r.o.Tasks.Stop(ctx, e.Ref, e.Grace))
+	case RemoveTask:
+		r.mind(ctx, "removed", e.Ref, r.o.Tasks.Remove(ctx, e.Ref))
+	case Finish:
+		model, err := r.o.OnFinish(ctx, e.Job)
+		switch {
+		case err != nil && ctx.Err() != nil:
+		case err != nil:
+			r.o.Log.Warn("jobs: a result could not be registered", "job", e.Job.ID, "err", errs.Trace(err))
+			return []Input{FinishDone{ID: e.Job.ID, Reason: err.Error(), Transient: transient(err)}}
+		default:
+			return []Input{FinishDone{ID: e.Job.ID, Model: model}}
+		}
+	}
+	return nil
+}
+
+// mind logs what went wrong; the next comparison with the executor repeats what is still needed.
+func (r *Runner) mind(ctx context.Context, what string, ref exec.TaskRef, err error) {
+	if err != nil && ctx.Err() == nil && !errs.Is(err, errs.NotFound) {
+		r.o.Log.Warn("jobs: a task could not be "+what, "task", ref.String(), "err", errs.Trace(err))
+	}
+}
+
+// transient reports whether the same may work later.
+func transient(err error) bool {
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.Exhausted, errs.Timeout, errs.Other, errs.Canceled:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,131 @@
+package job
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/sched"
+)
+
+// keepAttempts is how many attempts of a task stay on disk while the job lives: the newest may have died before its
+// first checkpoint, and then an older one has the last.
+const keepAttempts = 8
+
+// plan asks the scheduler and starts what it places. A queued job is one gang; of a service that is up, each replica
+// that waits is a gang of its own.
+func (c *Core) plan(nodes []fleet.Node) {
+	if !c.ready {
+		return
+	}
+	snap := sched.Snapshot{Nodes: nodes}
+	waiting := map[string]*Job{}
+	for _, id := range c.ids() {
+		j := c.jobs[id]
+		for _, t := range j.Tasks {
+			if t.State.Live() {
+				snap.Running = append(snap.Running, sched.Placement{
+					Gang: id.String(), Task: t.Index, Node: t.Node, Ask: j.Spec.Resources.ask(), Accelerators: t.Accelerators,
+				})
+			}
+		}
+		for _, g := range j.gangs(c.now) {
+			snap.Queue = append(snap.Queue, g)
+			waiting[g.ID] = j
+		}
+	}
+	if len(snap.Queue) == 0 {
+		return
+	}
+	for _, d := range sched.Plan(snap).Decisions {
+		j := waiting[d.Gang]
+		if len(d.Placements) == 0 {
+			c.wait(j, d.Reasons)
+			continue
+		}
+		c.place(j, d.Placements)
+	}
+}
+
+// gangs are what of the job waits for a place.
+func (j *Job) gangs(now time.Time) []sched.Gang {
+	if j.NotBefore != nil && now.Before(*j.NotBefore) {
+		return nil
+	}
+	g := sched.Gang{ID: j.ID.String(), Priority: j.Priority, Since: j.Created, Each: j.Spec.Resources.ask()}
+	var tasks []int
+	for _, t := range j.Tasks {
+		if t.State == Queued {
+			tasks = append(tasks, t.Index)
+		}
+	}
+	switch {
+	case len(tasks) == 0:
+		return nil
+	case j.State == Queued:
+		g.Tasks = tasks
+		return []sched.Gang{g}
+	case j.Kind != Service || (j.State != Starting && j.State != Running):
+		return nil
+	}
+	var out []sched.Gang
+	for _, i := range tasks {
+		one := g
+		one.ID, one.Tasks = g.ID+"."+strconv.Itoa(i), []int{i}
+		out = append(out, one)
+	}
+	return out
+}
+
+// place starts new attempts where the scheduler put them.
+func (c *Core) place(j *Job, placements []sched.Placement) {
+	j.Reasons, j.Reason, j.NotBefore = nil, "", nil
+	c.move(j, Place)
+	for _, p := range placements {
+		t := &j.Tasks[p.Task]
+		*t = Task{
+			Index: t.Index, Attempt: t.Attempt + 1, Restarts: t.Restarts,
+			State: Starting, Node: p.Node, Accelerators: p.Accelerators,
+		}
+		if old := t.Attempt - keepAttempts; old > 0 {
+			c.do(RemoveTask{Ref: j.ref(t.Index, old)})
+		}
+	}
+	for _, p := range placements {
+		c.do(StartTask{Job: j.clone(), Task: j.Tasks[p.Task]})
+	}
+	c.note(j, "job.placed")
+}
+
+// wait records why the gang was not placed, when that has changed.
+func (c *Core) wait(j *Job, reasons []sched.Reason) {
+	out := make([]Reason, len(reasons))
+	for i, r := range reasons {
+		out[i] = Reason(r)
+	}
+	if slices.Equal(out, j.Reasons) {
+		return
+	}
+	j.Reasons = out
+	if j.State == Queued {
+		j.Reason = "waits for " + words(out)
+	}
+	c.quiet(j, "job.waiting", nil)
+}
+
+// words names the constraints: "cpu (needs 2, offered 1) and memory (…)".
+func words(reasons []Reason) string {
+	var out []string
+	for _, r := range reasons {
+		out = append(out, fmt.Sprintf("%s (needs %s, offered %s)", r.Constraint, r.Needed, r.Offered))
+	}
+	return cmp.Or(strings.Join(out, " and "), "its turn")
+}
+
+func (r Resources) ask() sched.Ask {
+	return sched.Ask{CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Accelerators: r.Accelerators, Model: r.Model}
+}

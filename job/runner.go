@@ -1,0 +1,153 @@
+package job
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/clock"
+	"github.com/lineshaft/lineshaft/internal/errs"
+)
+
+// Options are what a Runner works with. Limits, Tick and Resync may be zero.
+type Options struct {
+	Store   Store
+	Tasks   exec.Tasks
+	Outputs exec.Outputs
+	Clock   clock.Clock
+	Log     *slog.Logger
+	// Nodes is the machines as they are now.
+	Nodes func() []fleet.Node
+	// Launch turns a job's task into what the executor starts: arguments, keys, files. It must set Ref as given by
+	// TaskRef, and may be called again for the same attempt after a crash. An error of kind Unavailable, Exhausted,
+	// Timeout or Other is tried again, any other fails the job.
+	Launch func(ctx context.Context, j Job, t Task) (exec.Task, error)
+	// OnFinish registers what a job that succeeded has made, nil when it made nothing. It may be called again for the
+	// same job after a crash and must then give the same answer. Errors as for Launch.
+	OnFinish func(ctx context.Context, j Job) (*ModelRef, error)
+
+	Limits Limits
+	Tick   time.Duration // between looks at journals and at what is due; 500 ms
+	Resync time.Duration // between comparisons with all that the executor knows; 10 s
+}
+
+// Runner is the shell around a Core: its one goroutine takes commands and reports, writes down what the core decides,
+// has it carried out, and feeds back what came of it. A write that fails stops everything that depends on it: the core
+// is built anew from the store, which is what a crash at that point would have led to.
+type Runner struct {
+	o        Options
+	commands chan command
+
+	mu      sync.Mutex
+	heard   []exec.Status // told by the executor, not yet looked at
+	changed chan struct{} // closed and replaced whenever a job was written
+	wake    chan struct{}
+}
+
+// NewRunner makes a runner; nothing happens before Run.
+func NewRunner(o Options) *Runner {
+	if o.Tick == 0 {
+		o.Tick = 500 * time.Millisecond
+	}
+	if o.Resync == 0 {
+		o.Resync = 10 * time.Second
+	}
+	return &Runner{o: o, commands: make(chan command), changed: make(chan struct{}), wake: make(chan struct{}, 1)}
+}
+
+// TaskRef names the task's newest attempt for the executor.
+func TaskRef(j Job, t Task) exec.TaskRef { return j.ref(t.Index, t.Attempt) }
+
+// Observed tells of a change of an attempt. It never blocks: the executor may call it from anywhere.
+func (r *Runner) Observed(st exec.Status) {
+	r.mu.Lock()
+	r.heard = append(r.heard, st)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Runner) takeHeard() []exec.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heard := r.heard
+	r.heard = nil
+	return heard
+}
+
+// Changed is closed when a job is next written.
+func (r *Runner) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
+}
+
+func (r *Runner) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// command is something to be done on the runner's goroutine.
+type command struct {
+	do   func(*loop) error
+	done chan error
+}
+
+// call runs do on the runner's goroutine. Once it has begun it is waited for, so that the answer is the truth.
+func (r *Runner) call(ctx context.Context, do func(*loop) error) error {
+	c := command{do: do, done: make(chan error, 1)}
+	select {
+	case r.commands <- c:
+		return <-c.done
+	case <-ctx.Done():
+		return errs.E("job.call", errs.Other, ctx.Err())
+	}
+}
+
+// Run works until ctx ends, and returns when everything it started has ended. The tasks run on; the next Run finds
+// them. An error says that the store could not be read.
+func (r *Runner) Run(ctx context.Context) error {
+	const op = "job.Run"
+	l := &loop{
+		Runner: r, ctx: ctx,
+		hands: map[ID]*hand{}, touched: map[ID]uint64{}, offsets: map[exec.TaskRef]int64{},
+		done: make(chan handResult), orders: make(chan order, 1), reports: make(chan report),
+		slots: make(chan struct{}, maxInFlight), observe: true,
+	}
+	if err := l.load(); err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	var owned sync.WaitGroup
+	owned.Go(func() { (&watcher{Runner: r}).run(ctx, l.orders, l.reports) })
+	l.run(&owned)
+	owned.Wait()
+	return nil
+}
+
+// load builds the core from the store.
+func (l *loop) load() error {
+	var jobs []Job
+	for _, state := range []State{Queued, Starting, Running, Stopping} {
+		for f := (Filter{State: state, Limit: 1000}); ; {
+			page, err := l.o.Store.ListJobs(context.WithoutCancel(l.ctx), f)
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, page...)
+			if len(page) < f.Limit {
+				break
+			}
+			f.After = page[len(page)-1].ID
+		}
+	}
+	l.core, l.broken, l.observe = NewCore(jobs), false, true
+	clear(l.offsets)
+	return nil
+}
