@@ -1,0 +1,248 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lineshaft/lineshaft/internal/clock"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// Jobs is what the loop needs of the owner of services; job.Runner is one.
+type Jobs interface {
+	// Services lists the services that have not ended.
+	Services(ctx context.Context) ([]job.Job, error)
+	// RestartReplica does nothing when the given attempt is not the newest.
+	RestartReplica(ctx context.Context, actor string, id job.ID, index, attempt int) (job.Job, error)
+	// Changed is closed when a job is next written.
+	Changed() <-chan struct{}
+}
+
+// Options are what a Runner works with. Tick may be zero.
+type Options struct {
+	Store    Store
+	Jobs     Jobs
+	Policies []Policy
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Tick     time.Duration // between looks; 500 ms
+}
+
+// Runner is the shell around a Core: it lets it see, writes down what it decides, applies it, and feeds back how that
+// went. A write that fails stops what depends on it: the core is built anew from the store.
+type Runner struct {
+	o        Options
+	commands chan command
+}
+
+type command struct {
+	do   func(*loop) error
+	done chan error
+}
+
+// NewRunner makes a runner; nothing happens before Run.
+func NewRunner(o Options) *Runner {
+	if o.Tick == 0 {
+		o.Tick = 500 * time.Millisecond
+	}
+	return &Runner{o: o, commands: make(chan command)}
+}
+
+// PolicyInfo is a policy with its mode.
+type PolicyInfo struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+	Mode  Mode   `json:"mode"`
+}
+
+// Policies lists the policies.
+func (r *Runner) Policies(ctx context.Context) (out []PolicyInfo, err error) {
+	err = r.call(ctx, func(l *loop) error {
+		for _, p := range r.o.Policies {
+			m, _ := l.core.Mode(p.Name)
+			out = append(out, PolicyInfo{p.Name, p.About, m})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Actions lists the newest actions.
+func (r *Runner) Actions(ctx context.Context, f Filter) ([]Action, error) {
+	return r.o.Store.ListActions(ctx, f)
+}
+
+// Approve lets a proposed action go ahead.
+func (r *Runner) Approve(ctx context.Context, actor, id string) (out Action, err error) {
+	err = r.call(ctx, func(l *loop) error {
+		if err := l.step(Approved{ID: id, Actor: actor}); err != nil {
+			return err
+		}
+		out = *l.core.actions[id]
+		return nil
+	})
+	return out, err
+}
+
+// SetMode changes how far a policy may go.
+func (r *Runner) SetMode(ctx context.Context, actor, policy string, m Mode) error {
+	return r.call(ctx, func(l *loop) error { return l.step(ModeSet{Policy: policy, Mode: m, Actor: actor}) })
+}
+
+// call runs do on the runner's goroutine. Once it has begun it is waited for, so that the answer is the truth.
+func (r *Runner) call(ctx context.Context, do func(*loop) error) error {
+	c := command{do, make(chan error, 1)}
+	select {
+	case r.commands <- c:
+		return <-c.done
+	case <-ctx.Done():
+		return errs.E("control.call", errs.Other, ctx.Err())
+	}
+}
+
+// loop is what the runner's goroutine owns.
+type loop struct {
+	*Runner
+	ctx     context.Context //nolint:containedctx // the life of Run, which owns the loop
+	core    *Core
+	broken  bool // a write failed: the core is ahead of the store
+	changed <-chan struct{}
+	results chan Done
+	applies sync.WaitGroup
+}
+
+// Run works until ctx ends, and returns when everything it started has ended. An error says that the store could not
+// be read.
+func (r *Runner) Run(ctx context.Context) error {
+	l := &loop{Runner: r, ctx: ctx, results: make(chan Done)}
+	defer l.applies.Wait()
+	if err := l.load(); err != nil {
+		return errs.E("control.Run", errs.Other, err)
+	}
+	tick := time.NewTicker(r.o.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-r.commands:
+			c.done <- c.do(l)
+		case d := <-l.results:
+			_ = l.step(d) // a failed write is logged, and the action applied again
+		case <-tick.C:
+			l.tick()
+		}
+	}
+}
+
+// load builds the core from the store.
+func (l *loop) load() error {
+	ctx := context.WithoutCancel(l.ctx)
+	modes, err := l.o.Store.Modes(ctx)
+	if err != nil {
+		return err
+	}
+	open, err := l.o.Store.ListActions(ctx, Filter{Open: true})
+	if err != nil {
+		return err
+	}
+	var memory time.Duration
+	for _, p := range l.o.Policies {
+		memory = max(memory, p.Memory)
+	}
+	recent, err := l.o.Store.ListActions(ctx, Filter{Since: l.o.Clock.Now().Add(-memory)})
+	if err != nil {
+		return err
+	}
+	l.core, l.broken, l.changed = NewCore(l.o.Policies, modes, append(open, recent...)), false, nil
+	return nil
+}
+
+// tick looks at the services when a job has changed since the last look.
+func (l *loop) tick() {
+	if l.broken {
+		if err := l.load(); err != nil {
+			l.o.Log.Error("control: the store still cannot be read", "err", errs.Trace(err))
+			return
+		}
+	}
+	inputs := []Input{Tick{}}
+	if l.stale() {
+		next := l.o.Jobs.Changed()
+		services, err := l.o.Jobs.Services(l.ctx)
+		if err != nil {
+			l.o.Log.Error("control: the services cannot be listed", "err", errs.Trace(err))
+			return
+		}
+		l.changed = next
+		inputs = append(inputs, Seen{services})
+	}
+	_ = l.step(inputs...) // it logs; there is nobody to tell
+}
+
+func (l *loop) stale() bool {
+	if l.changed == nil {
+		return true
+	}
+	select {
+	case <-l.changed:
+		return true
+	default:
+		return false
+	}
+}
+
+// step writes what the core decides and hands the rest over. The error is that of the first refused input, or of the
+// store.
+func (l *loop) step(inputs ...Input) error {
+	const op = "control.step"
+	if l.broken {
+		return errs.Errorf(op, errs.Unavailable, "the server cannot write down actions just now; try again shortly")
+	}
+	var refused error
+	ctx := context.WithoutCancel(l.ctx)
+	for _, e := range l.core.Step(l.o.Clock.Now(), inputs...) {
+		var err error
+		switch e := e.(type) {
+		case SaveAction:
+			err = l.o.Store.PutAction(ctx, e.Action, e.Events...)
+		case SaveMode:
+			err = l.o.Store.PutMode(ctx, e.Policy, e.Mode, e.Events...)
+		case Refused:
+			refused = e.Err
+		case Apply:
+			l.applies.Go(func() { l.apply(e.Action) })
+		}
+		if err != nil {
+			l.broken = true
+			l.o.Log.Error("control: an action could not be written", "err", errs.Trace(err))
+			return errs.E(op, errs.Other, err)
+		}
+	}
+	return refused
+}
+
+// apply carries one action out and feeds back how it went, unless the run ends: then it is applied again by the next.
+func (l *loop) apply(a Action) {
+	err := errs.Errorf("control.apply", errs.Unsupported, "the verb %q is not known to this server", a.Verb)
+	if a.Verb == restartTask {
+		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
+	}
+	d := Done{ID: a.ID}
+	if err != nil {
+		d.Reason = err.Error()
+		switch errs.KindOf(err) {
+		case errs.Unavailable, errs.Exhausted, errs.Timeout, errs.Canceled, errs.Other:
+			d.Transient = true
+		}
+	}
+	select {
+	case l.results <- d:
+	case <-l.ctx.Done():
+	}
+}
+
+var _ Jobs = (*job.Runner)(nil)
