@@ -140,6 +140,22 @@ func (r *Runner) List(ctx context.Context, f Filter) ([]Job, error) {
 	return r.o.Store.ListJobs(ctx, f)
 }
 
+// Services lists the services that have not ended, by ID.
+func (r *Runner) Services(ctx context.Context) (out []Job, err error) {
+	err = r.call(ctx, func(l *loop) error {
+		if l.broken {
+			return l.step() // says so: the core is ahead of what is written
+		}
+		for _, j := range l.core.Jobs() {
+			if j.Kind == Service {
+				out = append(out, j)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // Metrics lists a job's points after a sequence number.
 func (r *Runner) Metrics(ctx context.Context, id ID, after int64, limit int) ([]Metric, error) {
 	if _, err := r.Get(ctx, id); err != nil {
