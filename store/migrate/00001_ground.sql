@@ -79,7 +79,8 @@ CREATE TABLE audit (
 CREATE INDEX audit_actor ON audit (actor, seq);
 CREATE INDEX audit_action ON audit (action, seq);
 
--- Small records that are always read whole, by kind and key: users, tokens, sessions, links, grants, secrets, actions.
+-- Small records that are always read whole, by kind and key: users, tokens, sessions, links, grants, secrets,
+-- modes of policies, cordons.
 CREATE TABLE records (
     kind     TEXT   NOT NULL,
     id       TEXT   NOT NULL,
