@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,14 +46,18 @@ func Defaults() Config {
 	}
 }
 
-// Load reads the file and the environment over the defaults. A missing file is only an error where it was named.
-func Load(file string, environ []string) (Config, error) {
+// Load reads the file, the environment and the flags (by key) over the defaults. A missing file is only an error where it
+// was named.
+func Load(file string, environ []string, flags map[string]string) (Config, error) {
 	const op = "app.Load"
 	c := Defaults()
 	named := file != ""
 	if !named {
 		dir := c.Data
 		if v, ok := lookup(environ, "LINESHAFT_DATA"); ok && v != "" {
+			dir = v
+		}
+		if v := flags["data"]; v != "" {
 			dir = v
 		}
 		file = filepath.Join(dir, "config.yaml")
@@ -71,12 +76,29 @@ func Load(file string, environ []string) (Config, error) {
 		key := v.Type().Field(i).Tag.Get("yaml")
 		name := "LINESHAFT_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
 		if s, ok := lookup(environ, name); ok {
-			if err := yaml.UnmarshalWithOptions([]byte(s), v.Field(i).Addr().Interface(), yaml.UseJSONUnmarshaler()); err != nil {
+			if err := set(v.Field(i), s); err != nil {
 				return c, errs.Errorf(op, errs.Invalid, "environment variable %s=%q: %v", name, s, err)
+			}
+		}
+		if s, ok := flags[key]; ok {
+			if err := set(v.Field(i), s); err != nil {
+				return c, errs.Errorf(op, errs.Invalid, "--%s %q: %v", key, s, err)
 			}
 		}
 	}
 	return c, c.Validate()
+}
+
+// set takes text as it is (a path may look like YAML), anything else as YAML reads it.
+func set(field reflect.Value, s string) error {
+	if field.Kind() == reflect.String {
+		field.SetString(s)
+		return nil
+	}
+	if err := yaml.UnmarshalWithOptions([]byte(s), field.Addr().Interface(), yaml.UseJSONUnmarshaler()); err != nil {
+		return fmt.Errorf("%s", yaml.FormatError(err, false, false))
+	}
+	return nil
 }
 
 func lookup(environ []string, name string) (string, bool) {

@@ -88,6 +88,16 @@ func (b Bytes) String() string {
 	return trim(v) + " " + names[i]
 }
 
+// MarshalYAML writes the size exactly, in the largest unit that divides it.
+func (b Bytes) MarshalYAML() (any, error) {
+	for i, unit := range []Bytes{TiB, GiB, MiB, KiB} {
+		if b != 0 && b%unit == 0 {
+			return strconv.FormatInt(int64(b/unit), 10) + []string{"TiB", "GiB", "MiB", "KiB"}[i], nil
+		}
+	}
+	return int64(b), nil
+}
+
 // String prints with a decimal unit.
 func (b BitsPerSecond) String() string {
 	names := []string{"bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"}
