@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/nn"
 )
 
 // Dataset is what a network learns from or is measured on. Inputs are bytes or floats and become float32 as a batch is
@@ -16,8 +17,10 @@ type Dataset struct {
 	Floats  []float32 // instead of Bytes
 	Classes int       // 0: Values are the targets
 	Labels  []byte    // class numbers
-	Values  []float32 // Outputs a row
-	Outputs int
+	// ClassNames are the classes' words where the source had words.
+	ClassNames []string
+	Values     []float32 // Outputs a row
+	Outputs    int
 }
 
 // Validate checks that the parts fit together.
@@ -47,64 +50,79 @@ func (d *Dataset) Validate() error {
 	return nil
 }
 
-// Preprocess is what happens to the inputs first. What it measures, it measures on the training part alone.
+// Preprocess is what happens to the inputs first.
+//
+// Scale is a unit that whoever asks the network knows too, as in x/255 for pixels: it is applied to the data and stays
+// outside the network. What Standardise and Normalise measure, on the training part alone, nobody else knows: it becomes
+// the network's first layer, so that a served network takes inputs as the data set has them, divided by Scale. (See
+// docs/adr/0004-preprocessing.md.)
 type Preprocess struct {
 	Scale       float64 `json:"scale,omitempty" yaml:"scale,omitempty"`             // divide by this
 	Standardise bool    `json:"standardise,omitempty" yaml:"standardise,omitempty"` // mean 0, deviation 1, by input
 	Normalise   bool    `json:"normalise,omitempty" yaml:"normalise,omitempty"`     // 0 to 1, by input
 }
 
-// fit gives, for each input, what to multiply by and add: x·mul + add.
-func (p Preprocess) fit(d *Dataset, width int) (mul, add []float32, err error) {
-	scale := 1.0
-	switch {
-	case p.Scale < 0 || math.IsNaN(p.Scale) || math.IsInf(p.Scale, 0):
-		return nil, nil, fmt.Errorf("preprocess.scale is %v: it must be above 0", p.Scale)
-	case p.Scale > 0:
-		scale = 1 / p.Scale
+func (p Preprocess) validate() error {
+	if !(p.Scale >= 0) || math.IsInf(p.Scale, 0) {
+		return fmt.Errorf("preprocess.scale is %v: it must be above 0", p.Scale)
 	}
 	if p.Standardise && p.Normalise {
-		return nil, nil, fmt.Errorf("preprocess: choose standardise or normalise, not both")
+		return fmt.Errorf("preprocess: choose standardise or normalise, not both")
 	}
-	mul, add = make([]float32, width), make([]float32, width)
+	return nil
+}
+
+// scale is what inputs are divided by.
+func (p Preprocess) scale() float32 {
+	if p.Scale == 0 {
+		return 1
+	}
+	return float32(p.Scale)
+}
+
+// layer measures the scaled inputs of d and gives the layer that takes them to their range, or nil.
+func (p Preprocess) layer(d *Dataset) nn.Layer {
+	if !p.Standardise && !p.Normalise {
+		return nil
+	}
+	width := d.Shape[len(d.Shape)-1]
+	mean, variance := make([]float32, width), make([]float32, width)
 	for i := range width {
-		m, a := scale, 0.0
-		if p.Standardise || p.Normalise {
-			m, a = p.measure(d, width, i, scale)
+		m, v := p.measure(d, width, i)
+		if v == 0 { // a constant input becomes 0, and what differs from it later stays in proportion
+			v = 1
 		}
-		mul[i], add[i] = float32(m), float32(a)
+		mean[i], variance[i] = float32(m), float32(v)
 	}
-	return mul, add, nil
+	return nn.NewStandardization("normalization", -1, mean, variance)
 }
 
-func (p Preprocess) measure(d *Dataset, width, column int, scale float64) (mul, add float64) {
-	lo, hi, sum, squares := math.Inf(1), math.Inf(-1), 0.0, 0.0
-	for r := range d.Rows {
-		v := d.input(r*width+column) * scale
-		lo, hi = math.Min(lo, v), math.Max(hi, v)
-		sum += v
-		squares += v * v
+// measure gives what to take off and the square of what to divide by.
+func (p Preprocess) measure(d *Dataset, width, column int) (mean, variance float64) {
+	scale := p.scale()
+	at := func(i int) float64 { return float64(d.input(i) / scale) }
+	lo, hi, sum := math.Inf(1), math.Inf(-1), 0.0
+	size := len(d.Bytes) + len(d.Floats)
+	for i := column; i < size; i += width {
+		v := at(i)
+		lo, hi, sum = math.Min(lo, v), math.Max(hi, v), sum+v
 	}
-	n := float64(d.Rows)
-	mean := sum / n
 	if p.Normalise {
-		if hi == lo {
-			return scale, -lo
-		}
-		return scale / (hi - lo), -lo / (hi - lo)
+		return lo, (hi - lo) * (hi - lo)
 	}
-	deviation := math.Sqrt(math.Max(squares/n-mean*mean, 0))
-	if deviation == 0 {
-		deviation = 1
+	n := float64(size / width)
+	mean = sum / n
+	for i := column; i < size; i += width {
+		variance += (at(i) - mean) * (at(i) - mean)
 	}
-	return scale / deviation, -mean / deviation
+	return mean, variance / n
 }
 
-func (d *Dataset) input(i int) float64 {
+func (d *Dataset) input(i int) float32 {
 	if d.Floats != nil {
-		return float64(d.Floats[i])
+		return d.Floats[i]
 	}
-	return float64(d.Bytes[i])
+	return float32(d.Bytes[i])
 }
 
 // FromMNIST makes the two parts from the four arrays of the MNIST files, by their dimensions.

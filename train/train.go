@@ -10,10 +10,12 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
+	"github.com/lineshaft/lineshaft/nn/keras"
 )
 
 // Config is the `train:` part of a job's specification.
@@ -29,6 +31,9 @@ type Config struct {
 	Seed       uint64             `json:"seed,omitempty" yaml:"seed,omitempty"`
 	Threads    int                `json:"threads,omitempty" yaml:"threads,omitempty"` // 0: what the job was given
 	Shuffle    *bool              `json:"shuffle,omitempty" yaml:"shuffle,omitempty"` // true
+	Validation Validation         `json:"validation,omitzero" yaml:"validation,omitempty"`
+	Target     []string           `json:"target,omitempty" yaml:"target,omitempty"` // columns of a CSV file; the last one
+	Header     *bool              `json:"header,omitempty" yaml:"header,omitempty"` // of a CSV file; found out
 }
 
 // Defaults fills in what was not said.
@@ -68,6 +73,12 @@ func (c Config) Validate() error {
 	if _, err := nn.NewLoss(c.Loss, c.FromLogits); err != nil {
 		return errs.Errorf(op, errs.Invalid, "train: %v", err)
 	}
+	if err := c.Validation.validate(); err != nil {
+		return errs.E(op, errs.Invalid, err)
+	}
+	if err := c.Preprocess.validate(); err != nil {
+		return errs.Errorf(op, errs.Invalid, "train.%v", err)
+	}
 	for _, m := range c.Metrics {
 		if m != "accuracy" {
 			return errs.Errorf(op, errs.Invalid, "train: metric %q is not known; there is accuracy", m)
@@ -104,13 +115,14 @@ type Result struct {
 }
 
 type run struct {
-	cfg      Config
-	data     *Dataset
-	val      *Dataset
-	tr       *nn.Trainer
-	mul, add []float32
-	width    int
-	order    []int32
+	cfg   Config
+	data  *Dataset
+	val   *Dataset
+	tr    *nn.Trainer
+	scale float32
+	bytes [256]float32 // each byte divided by scale
+	width int
+	order []int32
 }
 
 // Run trains on data and measures on val (may be nil) after each epoch. resume is a checkpoint or nil.
@@ -168,6 +180,9 @@ func newRun(cfg Config, data, val *Dataset) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l := cfg.Preprocess.layer(data); l != nil {
+		net.Layers = slices.Insert(net.Layers, 0, l)
+	}
 	if err := net.Build(cfg.Seed); err != nil {
 		return nil, err
 	}
@@ -194,9 +209,9 @@ func newRun(cfg Config, data, val *Dataset) (*run, error) {
 		return nil, err
 	}
 	r := &run{cfg: cfg, data: data, val: val, tr: tr, width: len(data.Bytes)/data.Rows + len(data.Floats)/data.Rows}
-	if r.mul, r.add, err = cfg.Preprocess.fit(data, r.width); err != nil {
-		tr.Close()
-		return nil, errs.E(op, errs.Invalid, err)
+	r.scale = cfg.Preprocess.scale()
+	for b := range r.bytes {
+		r.bytes[b] = float32(b) / r.scale
 	}
 	r.order = make([]int32, data.Rows)
 	return r, nil
@@ -232,7 +247,7 @@ func (r *run) epoch(ctx context.Context, epoch int, hooks Hooks) (Epoch, error) 
 			}
 		}
 	}
-	e := Epoch{Epoch: epoch + 1, Epochs: r.cfg.Epochs, Loss: loss / float64(seen), Accuracy: float64(correct) / float64(seen), HasMetric: r.data.Classes > 0}
+	e := Epoch{Epoch: epoch + 1, Epochs: r.cfg.Epochs, Loss: loss / float64(seen), Accuracy: float64(correct) / float64(seen), HasMetric: r.data.Classes > 0 || len(r.cfg.Metrics) > 0}
 	if r.val == nil {
 		return e, nil
 	}
@@ -264,15 +279,14 @@ func (r *run) gather(d *Dataset, rows []int32, at int) nn.Fill {
 func (r *run) input(dst []float32, d *Dataset, row int) {
 	if d.Floats != nil {
 		for j, v := range d.Floats[row*r.width : (row+1)*r.width] {
-			dst[j] = v*r.mul[j] + r.add[j]
+			dst[j] = v / r.scale
 		}
 		return
 	}
 	src := d.Bytes[row*r.width : (row+1)*r.width]
-	mul, add := r.mul[:len(src)], r.add[:len(src)]
 	dst = dst[:len(src)]
 	for j, v := range src {
-		dst[j] = float32(v)*mul[j] + add[j]
+		dst[j] = r.bytes[v]
 	}
 }
 
@@ -287,6 +301,11 @@ func target(y []float32, d *Dataset, row int) {
 		clear(y)
 		y[d.Labels[row]] = 1
 	}
+}
+
+// Model is what is written to a Keras file: the network, how it was compiled and the optimiser's state.
+func (r *Result) Model() *keras.Model {
+	return &keras.Model{Network: r.Net, Optimizer: r.Opt, Loss: r.Loss.Name, FromLogits: r.Loss.FromLogits, Metrics: []string{"accuracy"}}
 }
 
 // Describe names the architecture in a line, for people.

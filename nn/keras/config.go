@@ -47,6 +47,9 @@ type layerConfig struct {
 	Alpha             *float64         `json:"alpha"`
 	MaxValue          *float64         `json:"max_value"`
 	Threshold         float64          `json:"threshold"`
+	Mean              json.RawMessage  `json:"mean"`
+	Variance          json.RawMessage  `json:"variance"`
+	Invert            bool             `json:"invert"`
 }
 
 // fromConfig builds the network that a configuration describes, with fresh weights.
@@ -211,6 +214,8 @@ func layerOf(class string, c layerConfig) (nn.Layer, error) {
 			return nil, plainOnly(c, false)
 		}
 		return nn.NewRescaling(c.Name, scale, c.Offset), nil
+	case "Normalization":
+		return standardization(c)
 	case "BatchNormalization", "LayerNormalization":
 		cfg := nn.NormConfig{Axis: axis(c.Axis), Epsilon: 0.001, Center: yes(c.Center), Scale: string(c.Scale) != "false"}
 		if c.Epsilon != nil {
@@ -221,7 +226,31 @@ func layerOf(class string, c layerConfig) (nn.Layer, error) {
 		}
 		return nn.NewLayerNormalization(c.Name, cfg), plainOnly(c, !c.RMSScaling)
 	}
-	return nil, errs.Errorf("keras.Read", errs.Unsupported, "layer %q is of class %q, which is not known yet; known are Dense, Activation, Softmax, ReLU, LeakyReLU, ELU, Dropout, Flatten, Rescaling, BatchNormalization and LayerNormalization", c.Name, class)
+	return nil, errs.Errorf("keras.Read", errs.Unsupported, "layer %q is of class %q, which is not known yet; known are Dense, Activation, Softmax, ReLU, LeakyReLU, ELU, Dropout, Flatten, Rescaling, Normalization, BatchNormalization and LayerNormalization", c.Name, class)
+}
+
+// standardization has its numbers in the configuration, as one or as one for each input, or, where it was adapted to
+// data, as weights.
+func standardization(c layerConfig) (nn.Layer, error) {
+	mean, ok := floats(c.Mean)
+	variance, too := floats(c.Variance)
+	if !ok || !too || c.Invert || axis(c.Axis) == -2 {
+		return nil, plainOnly(c, false)
+	}
+	return nn.NewStandardization(c.Name, axis(c.Axis), mean, variance), nil
+}
+
+// floats reads a number or a list of numbers; nothing is nil.
+func floats(raw json.RawMessage) (v []float32, ok bool) {
+	var one float32
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return nil, true
+	case json.Unmarshal(raw, &one) == nil:
+		return []float32{one}, true
+	}
+	err := json.Unmarshal(raw, &v)
+	return v, err == nil
 }
 
 func near(a, b float64) bool { return a-b < 1e-6 && b-a < 1e-6 }
@@ -317,9 +346,14 @@ type compiled struct {
 // compile takes over the loss, the metrics and the optimiser, as far as they are known.
 func (m *Model) compile(c compiled, optimizer json.RawMessage) {
 	if json.Unmarshal(c.Loss, &m.Loss) != nil {
-		var o object
+		var o struct {
+			Class  string `json:"class_name"`
+			Config struct {
+				FromLogits bool `json:"from_logits"`
+			} `json:"config"`
+		}
 		if json.Unmarshal(c.Loss, &o) == nil {
-			m.Loss = snake(o.Class)
+			m.Loss, m.FromLogits = snake(o.Class), o.Config.FromLogits
 		}
 	}
 	if json.Unmarshal(c.Metrics, &m.Metrics) != nil {

@@ -26,6 +26,8 @@ type Model struct {
 	Network   *nn.Network
 	Optimizer *nn.Optimizer // nil where the file has none that nn knows
 	Loss      string        // "" where the model was not compiled
+	// FromLogits says that the loss takes outputs before softmax or sigmoid.
+	FromLogits bool
 	Metrics   []string
 }
 

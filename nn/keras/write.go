@@ -35,11 +35,6 @@ func initializerObject(i nn.Initializer, def string) obj {
 	if name == "" {
 		name = def
 	}
-	parts := strings.Split(name, "_")
-	for k, p := range parts {
-		parts[k] = strings.ToUpper(p[:1]) + p[1:]
-	}
-	class := strings.Join(parts, "")
 	config := obj{}
 	switch name {
 	case "zeros", "ones":
@@ -50,7 +45,16 @@ func initializerObject(i nn.Initializer, def string) obj {
 	default:
 		config["seed"] = nil
 	}
-	return serialized("keras.initializers", class, config)
+	return serialized("keras.initializers", camel(name), config)
+}
+
+// camel is the class of a name: "glorot_uniform" is "GlorotUniform".
+func camel(name string) string {
+	parts := strings.Split(name, "_")
+	for k, p := range parts {
+		parts[k] = strings.ToUpper(p[:1]) + p[1:]
+	}
+	return strings.Join(parts, "")
 }
 
 // layerObject is the configuration of a layer as Keras 3 writes it.
@@ -75,6 +79,8 @@ func layerObject(l nn.Layer) (obj, error) {
 		c["data_format"] = "channels_last"
 	case *nn.Rescaling:
 		c["scale"], c["offset"] = l.Scale, l.Offset
+	case *nn.Standardization:
+		c["axis"], c["invert"], c["mean"], c["variance"] = []int{-1}, false, l.Mean, l.Variance
 	case *nn.Normalization:
 		c["axis"], c["epsilon"], c["center"], c["scale"] = l.Config.Axis, l.Config.Epsilon, l.Config.Center, l.Config.Scale
 		if l.Batch {
@@ -126,7 +132,11 @@ func (m *Model) compileObject() obj {
 	if metrics == nil {
 		metrics = []string{}
 	}
-	return obj{"loss": m.Loss, "loss_weights": nil, "metrics": metrics, "weighted_metrics": nil, "run_eagerly": false, "steps_per_execution": 1, "jit_compile": false}
+	var loss any = m.Loss
+	if m.FromLogits {
+		loss = serialized("keras.losses", camel(m.Loss), obj{"name": m.Loss, "reduction": "sum_over_batch_size", "from_logits": true})
+	}
+	return obj{"loss": loss, "loss_weights": nil, "metrics": metrics, "weighted_metrics": nil, "run_eagerly": false, "steps_per_execution": 1, "jit_compile": false}
 }
 
 func array(p []float32, dims ...int) *hdf5.Dataset {
