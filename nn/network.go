@@ -64,6 +64,9 @@ func (n *Network) Params() []*Param {
 // OutputShape is the shape of one answer.
 func (n *Network) OutputShape() []int { return n.shapes[len(n.shapes)-1] }
 
+// Shapes are those of every layer's output, in order.
+func (n *Network) Shapes() [][]int { return n.shapes }
+
 // Size is the number of weights.
 func (n *Network) Size() int {
 	total := 0

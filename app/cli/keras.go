@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/nn/keras"
+)
+
+// layerInfo is one layer of a file as `keras show` prints it.
+type layerInfo struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Output []int  `json:"output"`
+	Params int64  `json:"params"`
+}
+
+// kerasInfo is what `keras show` finds in a file.
+type kerasInfo struct {
+	Name      string      `json:"name"`
+	Input     []int       `json:"input"`
+	Output    []int       `json:"output"`
+	Params    int64       `json:"params"`
+	Loss      string      `json:"loss,omitempty"`
+	Optimizer string      `json:"optimizer,omitempty"`
+	Layers    []layerInfo `json:"layers"`
+}
+
+func kerasCommand(e *env) *cobra.Command {
+	show := &cobra.Command{
+		Use:   "show FILE",
+		Short: "Say what a .h5 or .keras file holds and whether it can be served",
+		Args:  takes,
+		RunE: func(_ *cobra.Command, args []string) error {
+			m, err := readKeras(args[0])
+			if err != nil {
+				return err
+			}
+			return e.showKeras(m)
+		},
+	}
+	convert := &cobra.Command{
+		Use:     "convert FILE TO",
+		Short:   "Write a model file in the other format, told by the name of TO (.h5 or .keras)",
+		Example: "  lineshaft keras convert model.h5 model.keras",
+		Args:    takes,
+		RunE: func(_ *cobra.Command, args []string) error {
+			m, err := readKeras(args[0])
+			if err != nil {
+				return err
+			}
+			if err := writeKeras(args[1], m); err != nil {
+				return err
+			}
+			e.note("wrote %s", args[1])
+			return nil
+		},
+	}
+	return group(&cobra.Command{Use: "keras", Short: "Look into Keras files here, without a server"}, nil, nil, show, convert)
+}
+
+func readKeras(name string) (*keras.Model, error) {
+	const op = "cli.readKeras"
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fileError(op, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errs.E(op, errs.Other, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errs.Errorf(op, errs.Invalid, "%s is no file; name a .h5 or .keras file", name)
+	}
+	m, err := keras.ReadModel(f, info.Size())
+	if err != nil {
+		return nil, errs.Errorf(op, errs.KindOf(err), "%s: %v", name, err)
+	}
+	return m, nil
+}
+
+func writeKeras(name string, m *keras.Model) error {
+	const op = "cli.writeKeras"
+	write := keras.WriteH5
+	switch {
+	case strings.HasSuffix(name, ".keras"):
+		write = keras.WriteKeras
+	case !strings.HasSuffix(name, ".h5"):
+		return errs.Errorf(op, errs.Invalid, "%s: the name must end in .h5 or .keras, which says what to write", name)
+	}
+	return writeFile(name, 0o666, func(w io.Writer) error { return write(w, m) })
+}
+
+func (e *env) showKeras(m *keras.Model) error {
+	n := m.Network
+	v := kerasInfo{Name: n.Name, Input: n.Input, Output: n.OutputShape(), Loss: m.Loss}
+	if m.Optimizer != nil {
+		v.Optimizer = m.Optimizer.Config.Type
+	}
+	for i, l := range n.Layers {
+		info := layerInfo{Name: l.Name(), Type: l.Kind(), Output: n.Shapes()[i]}
+		for _, p := range l.Params() {
+			info.Params += int64(len(p.Value))
+		}
+		v.Params += info.Params
+		v.Layers = append(v.Layers, info)
+	}
+	return e.show(v, func(w io.Writer) {
+		e.details(w, "name", v.Name, "input", shapeText(v.Input), "output", shapeText(v.Output), "parameters", thousands(v.Params),
+			"loss", v.Loss, "optimizer", v.Optimizer)
+		fmt.Fprintln(w)
+		t := newTable("no layers", "LAYER", "TYPE", "OUTPUT", "PARAMETERS>")
+		for _, l := range v.Layers {
+			t.row(l.Name, l.Type, shapeText(l.Output), thousands(l.Params))
+		}
+		e.print(w, t)
+	})
+}
+
+func shapeText(shape []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", " × "), "[]")
+}
