@@ -27,6 +27,7 @@ const maxFiles = 10_000
 type Blobs interface {
 	Put(ctx context.Context, r io.Reader, limit int64) (artifact.Info, error)
 	OpenAt(ctx context.Context, info artifact.Info) (artifact.ReaderAt, error)
+	Remove(info artifact.Info) error
 }
 
 // Sets imports and finds data sets. Who may do so is decided before it is called.
@@ -39,42 +40,57 @@ type Sets struct {
 
 // Import seals every file of a tar stream as a new version of the set; the same files again give the version that is
 // there. Nothing plain is written down on the way.
-func (s *Sets) Import(ctx context.Context, actor, owner, name string, stream io.Reader) (Set, error) {
-	const op = "data.Import"
+func (s *Sets) Import(ctx context.Context, actor, owner, name string, stream io.Reader) (made Set, err error) {
 	if err := id.CheckName("data set", name); err != nil {
 		return Set{}, err
 	}
 	set := Set{Name: name, Format: "files", Owner: owner, Created: s.Clock.Now()}
-	tr := tar.NewReader(stream)
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	defer func() {
+		// What was sealed for nothing is removed: the import failed, or the store had the same set.
+		if len(set.Files) > 0 && (len(made.Files) == 0 || made.Files[0].Key != set.Files[0].Key) {
+			for _, f := range set.Files {
+				err = errors.Join(err, s.Blobs.Remove(f.Artifact()))
+			}
 		}
-		if err != nil {
-			return Set{}, errs.Errorf(op, errs.Invalid, "the upload of data set %q is not a whole tar stream: %v", name, err)
-		}
-		if h.Typeflag == tar.TypeDir {
-			continue
-		}
-		f, err := s.file(ctx, h, tr, s.Limit-set.Size)
-		if err != nil {
-			return Set{}, err
-		}
-		if len(set.Files) == maxFiles {
-			return Set{}, errs.Errorf(op, errs.TooLarge, "data set %q has more than %d files: pack them into archives", name, maxFiles)
-		}
-		set.Files = append(set.Files, f)
-		set.Size += f.Size
-	}
-	if len(set.Files) == 0 {
-		return Set{}, errs.Errorf(op, errs.Invalid, "data set %q would be empty: the folder holds no files", name)
+	}()
+	if err := s.receive(ctx, &set, tar.NewReader(stream)); err != nil {
+		return Set{}, err
 	}
 	if err := finish(&set); err != nil {
 		return Set{}, err
 	}
 	s.recognise(ctx, &set)
 	return s.Store.CreateSet(ctx, set, event.Event{Topic: "data", Kind: "data.imported", Subject: "data/" + name + "@", Actor: actor})
+}
+
+// receive seals the files of the stream.
+func (s *Sets) receive(ctx context.Context, set *Set, tr *tar.Reader) error {
+	const op = "data.Import"
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errs.Errorf(op, errs.Invalid, "the upload of data set %q is not a whole tar stream: %v", set.Name, err)
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if len(set.Files) == maxFiles {
+			return errs.Errorf(op, errs.TooLarge, "data set %q has more than %d files: pack them into archives", set.Name, maxFiles)
+		}
+		f, err := s.file(ctx, h, tr, s.Limit-set.Size)
+		if err != nil {
+			return err
+		}
+		set.Files = append(set.Files, f)
+		set.Size += f.Size
+	}
+	if len(set.Files) == 0 {
+		return errs.Errorf(op, errs.Invalid, "data set %q would be empty: the folder holds no files", set.Name)
+	}
+	return nil
 }
 
 func (s *Sets) file(ctx context.Context, h *tar.Header, r io.Reader, limit int64) (File, error) {
