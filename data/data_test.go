@@ -6,41 +6,18 @@ import (
 	"compress/gzip"
 	"context"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lineshaft/lineshaft/data"
-	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/store"
-	"github.com/lineshaft/lineshaft/store/blob"
-	"github.com/lineshaft/lineshaft/store/sqlite"
-	"github.com/lineshaft/lineshaft/trust/seal"
+	"github.com/lineshaft/lineshaft/internal/testkit"
 )
 
-// hall is a real store and a real folder of sealed files.
-func hall(t *testing.T, limit int64) (sets *data.Sets, blobs string) {
+func hall(t *testing.T, limit int64) (*data.Sets, *testkit.Hall) {
 	t.Helper()
-	dir := t.TempDir()
-	c := clock.NewFake(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
-	keys, err := seal.OpenKeyring(filepath.Join(dir, "keys.json"), c.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := sqlite.Open(t.Context(), filepath.Join(dir, "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	st := store.New(db, c, keys)
-	t.Cleanup(func() { st.Close() })
-	b, err := blob.Open(filepath.Join(dir, "blobs"), keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &data.Sets{Store: st, Blobs: b, Clock: c, Limit: limit}, filepath.Join(dir, "blobs")
+	h := testkit.NewHall(t)
+	return &data.Sets{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: limit}, h
 }
 
 type entry struct {
@@ -71,22 +48,8 @@ func stream(t *testing.T, entries ...entry) io.Reader {
 	return &b
 }
 
-func files(t *testing.T, dir string) (n int) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			n++
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func TestTheSameFilesAreOneVersionAndOthersTheNext(t *testing.T) {
-	sets, blobs := hall(t, 1<<20)
+	sets, h := hall(t, 1<<20)
 	in := func(body string) data.Set {
 		set, err := sets.Import(t.Context(), "user/alice", "alice", "digits", stream(t, entry{name: "./b", body: body}, entry{name: "a", body: "first"}))
 		if err != nil {
@@ -101,7 +64,7 @@ func TestTheSameFilesAreOneVersionAndOthersTheNext(t *testing.T) {
 	if one.Files[0].Name != "a" || one.Files[1].Name != "b" || one.Size != 11 || one.Owner != "alice" {
 		t.Errorf("%+v", one)
 	}
-	if n := files(t, blobs); n != 4 {
+	if n := len(h.Sealed(t)); n != 4 {
 		t.Errorf("%d sealed files are kept for two versions of two files", n)
 	}
 	for ref, want := range map[string]int64{"digits": 2, "digits@1": 1} {
@@ -112,7 +75,7 @@ func TestTheSameFilesAreOneVersionAndOthersTheNext(t *testing.T) {
 }
 
 func TestWhatIsNoDataSetIsRefusedAndLeavesNothing(t *testing.T) {
-	sets, blobs := hall(t, 100)
+	sets, h := hall(t, 100)
 	for name, c := range map[string]struct {
 		in   io.Reader
 		kind errs.Kind
@@ -131,7 +94,7 @@ func TestWhatIsNoDataSetIsRefusedAndLeavesNothing(t *testing.T) {
 		if err == nil || (c.kind != errs.Other && !errs.Is(err, c.kind)) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v (%v)", name, err, errs.KindOf(err))
 		}
-		if n := files(t, blobs); n != 0 {
+		if n := len(h.Sealed(t)); n != 0 {
 			t.Errorf("%s: %d files were left", name, n)
 		}
 	}
@@ -149,13 +112,13 @@ func TestWhatIsNoDataSetIsRefusedAndLeavesNothing(t *testing.T) {
 }
 
 func TestAnImportThatItsCallerLeavesKeepsNothing(t *testing.T) {
-	sets, blobs := hall(t, 1<<30)
+	sets, h := hall(t, 1<<30)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := sets.Import(ctx, "user/alice", "alice", "digits", stream(t, entry{name: "a", body: "x"})); err == nil {
 		t.Error("an import without a caller succeeded")
 	}
-	if n := files(t, blobs); n != 0 {
+	if n := len(h.Sealed(t)); n != 0 {
 		t.Errorf("%d files were left", n)
 	}
 }

@@ -40,27 +40,32 @@ type Sets struct {
 
 // Import seals every file of a tar stream as a new version of the set; the same files again give the version that is
 // there. Nothing plain is written down on the way.
-func (s *Sets) Import(ctx context.Context, actor, owner, name string, stream io.Reader) (made Set, err error) {
+func (s *Sets) Import(ctx context.Context, actor, owner, name string, stream io.Reader) (Set, error) {
 	if err := id.CheckName("data set", name); err != nil {
 		return Set{}, err
 	}
 	set := Set{Name: name, Format: "files", Owner: owner, Created: s.Clock.Now()}
-	defer func() {
-		// What was sealed for nothing is removed: the import failed, or the store had the same set.
-		if len(set.Files) > 0 && (len(made.Files) == 0 || made.Files[0].Key != set.Files[0].Key) {
-			for _, f := range set.Files {
-				err = errors.Join(err, s.Blobs.Remove(f.Artifact()))
-			}
-		}
-	}()
-	if err := s.receive(ctx, &set, tar.NewReader(stream)); err != nil {
-		return Set{}, err
+	err := s.receive(ctx, &set, tar.NewReader(stream))
+	if err == nil {
+		err = finish(&set)
 	}
-	if err := finish(&set); err != nil {
-		return Set{}, err
+	if err != nil {
+		return Set{}, errors.Join(err, s.drop(set))
 	}
 	s.recognise(ctx, &set)
-	return s.Store.CreateSet(ctx, set, event.Event{Topic: "data", Kind: "data.imported", Subject: "data/" + name + "@", Actor: actor})
+	made, err := s.Store.CreateSet(ctx, set, event.Event{Topic: "data", Kind: "data.imported", Subject: "data/" + name + "@", Actor: actor})
+	if err == nil && made.Files[0].Key != set.Files[0].Key {
+		err = s.drop(set) // the same set was there
+	}
+	return made, err
+}
+
+// drop removes what was sealed for nothing.
+func (s *Sets) drop(set Set) (err error) {
+	for _, f := range set.Files {
+		err = errors.Join(err, s.Blobs.Remove(f.Artifact()))
+	}
+	return err
 }
 
 // receive seals the files of the stream.

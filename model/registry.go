@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"path"
 	"strings"
@@ -20,6 +21,7 @@ type Blobs interface {
 	Put(ctx context.Context, r io.Reader, limit int64) (artifact.Info, error)
 	OpenAt(ctx context.Context, info artifact.Info) (artifact.ReaderAt, error)
 	Verify(ctx context.Context, info artifact.Info) error
+	Remove(info artifact.Info) error
 }
 
 // Check reads an artifact and says whether it is a model of the format that can be served; it returns what is wrong.
@@ -53,25 +55,27 @@ func (r *Registry) Upload(ctx context.Context, actor, name, filename string, bod
 	return r.Add(ctx, actor, Version{Model: name, Format: format, Source: "upload"}, info)
 }
 
-// Add registers bytes that are already sealed, after checking that they are what they are said to be.
+// Add registers bytes that are already sealed, after checking that they are what they are said to be. The sealed file is
+// the registry's from then on: it is removed when it is refused or when the same result was registered before; after a
+// failed write it stays, for the row may be there all the same.
 func (r *Registry) Add(ctx context.Context, actor string, v Version, info artifact.Info) (Version, error) {
 	const op = "model.Add"
-	if err := id.CheckName("model", v.Model); err != nil {
-		return Version{}, err
-	}
-	if err := r.check(ctx, v.Format, info); err != nil {
-		return Version{}, errs.E(op, errs.Other, err)
+	if err := errors.Join(id.CheckName("model", v.Model), r.check(ctx, v.Format, info)); err != nil {
+		return Version{}, errs.E(op, errs.Other, errors.Join(err, r.Blobs.Remove(info)))
 	}
 	v.Digest, v.Size, v.Key = info.Digest, info.Size, info.Key
 	v.Creator, v.Created = actor, r.Clock.Now()
-	v, err := r.Store.CreateVersion(ctx, v, event.Event{Topic: "models", Kind: "model.registered", Subject: "model/" + v.Model + ":", Actor: actor})
+	made, err := r.Store.CreateVersion(ctx, v, event.Event{Topic: "models", Kind: "model.registered", Subject: "model/" + v.Model + ":", Actor: actor})
 	if err != nil {
 		return Version{}, err
 	}
-	if r.Added != nil {
-		r.Added(v)
+	if made.Key != info.Key {
+		return made, r.Blobs.Remove(info)
 	}
-	return v, nil
+	if r.Added != nil {
+		r.Added(made)
+	}
+	return made, nil
 }
 
 func (r *Registry) check(ctx context.Context, f Format, info artifact.Info) error {

@@ -39,7 +39,10 @@ var allowed = map[string][]string{
 	"nn":         {},
 	"solve":      {},
 	"console":    {},
+	"examples":   {},
 	"internal":   {},
+
+	"internal/testkit": {"*"},
 }
 
 type listed struct {
