@@ -1,0 +1,270 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"time"
+
+	"github.com/lineshaft/lineshaft/app/trainer"
+	"github.com/lineshaft/lineshaft/data"
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/internal/artifact"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/store"
+	"github.com/lineshaft/lineshaft/store/blob"
+	"github.com/lineshaft/lineshaft/trust/seal"
+)
+
+// launcher turns a job's task into what the executor starts, and a finished job's outputs into a model. It is the seam
+// at which jobs meet data sets, keys, secrets and the registry.
+type launcher struct {
+	db       *store.DB
+	keys     *seal.Keyring
+	blobs    *blob.Store
+	sets     *data.Sets
+	registry *model.Registry
+	secret   func(ctx context.Context, name string) ([]byte, error)
+	outputs  outputs
+	code     *code
+	less     bool // tasks start although an isolation feature cannot be enforced
+}
+
+// outputs is what an executor lets the server read of an attempt.
+type outputs interface {
+	exec.Outputs
+	// OutputPath is a file of an attempt's out folder, "" when there is none.
+	OutputPath(ref exec.TaskRef, name string) string
+}
+
+// launch is job.Options.Launch.
+func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task, error) {
+	s := j.Spec
+	r := s.Resources
+	out := exec.Task{
+		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
+		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators},
+		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less || s.Isolation.AllowLess},
+		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
+	}
+	maps.Copy(out.Env, s.Env)
+	out.Env["WORLD_SIZE"] = fmt.Sprint(s.Tasks)
+	if s.Tasks > 1 {
+		out.Env["MASTER_ADDR"] = "127.0.0.1"
+		out.Env["MASTER_PORT"] = fmt.Sprint(20_000 + int64(j.ID)%10_000)
+	}
+	for _, ref := range s.Secrets {
+		value, err := l.secret(ctx, ref.Name)
+		if err != nil {
+			return exec.Task{}, err
+		}
+		out.Secrets = append(out.Secrets, exec.Secret{Env: ref.Env, File: ref.File, Value: value})
+	}
+	if err := l.unpack(ctx, s.Code, &out); err != nil {
+		return exec.Task{}, err
+	}
+	if j.Kind == job.Train {
+		return out, l.trainer(ctx, j, t, &out)
+	}
+	return out, l.inputs(ctx, s.Data, &out)
+}
+
+// trainer makes the task one of the built-in trainer.
+func (l *launcher) trainer(ctx context.Context, j job.Job, t job.Task, out *exec.Task) error {
+	const op = "app.trainer"
+	plan := trainer.Plan{Job: j.ID.String()}
+	if err := json.Unmarshal(j.Spec.Train, &plan.Config); err != nil {
+		return errs.Errorf(op, errs.Invalid, "the section train does not parse: %v", err)
+	}
+	plan.Config = plan.Config.Defaults()
+	if plan.Config.Threads == 0 {
+		// What the job was promised, not what the machine has: the same everywhere, and so the weights.
+		plan.Config.Threads = max(1, int(math.Ceil(j.Spec.Resources.CPU)))
+	}
+	if len(j.Spec.Data) != 1 {
+		return errs.Errorf(op, errs.Invalid, "the built-in trainer learns from 1 data set, the job names %d: write `data: [NAME]`", len(j.Spec.Data))
+	}
+	set, err := l.sets.Find(ctx, j.Spec.Data[0])
+	if err != nil {
+		return err
+	}
+	plan.Format = set.Format
+	for i, f := range set.Files {
+		key, err := l.blobs.Key(f.Artifact())
+		if err != nil {
+			return err
+		}
+		fd := fmt.Sprintf("DATA%d", i)
+		plan.Files = append(plan.Files, trainer.File{Name: f.Name, FD: fd, Key: key, Context: blob.Context, Size: f.Size})
+		out.Inherit = append(out.Inherit, exec.Inherit{Name: fd, Path: l.blobs.Path(f.Artifact())})
+	}
+	if plan.Key, err = l.jobKey(ctx, j.ID); err != nil {
+		return err
+	}
+	if path := l.newest(j, t, trainer.CheckpointFile); path != "" {
+		plan.Resume = true
+		out.Inherit = append(out.Inherit, exec.Inherit{Name: trainer.ResumeFD, Path: path})
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	out.Inherit = append(out.Inherit, exec.Inherit{Name: trainer.PlanFD, Data: text})
+	out.Argv = []string{exec.Self, trainer.Command}
+	return nil
+}
+
+// newest finds what an earlier attempt of the task left, the latest first.
+func (l *launcher) newest(j job.Job, t job.Task, name string) string {
+	for a := t.Attempt - 1; a > 0; a-- {
+		t.Attempt = a
+		if path := l.outputs.OutputPath(job.TaskRef(j, t), name); path != "" {
+			return path
+		}
+	}
+	return ""
+}
+
+// jobKeySetting holds a job's data key, wrapped. It is made when the job first starts and is the same for all attempts.
+func jobKeySetting(id job.ID) string { return "job-key/" + id.String() }
+
+func (l *launcher) jobKey(ctx context.Context, id job.ID) (seal.DataKey, error) {
+	name := jobKeySetting(id)
+	wrapped, err := l.db.Setting(ctx, name)
+	if err != nil {
+		return seal.DataKey{}, err
+	}
+	if wrapped != "" {
+		return l.keys.Unwrap(wrapped, name)
+	}
+	key := seal.NewDataKey()
+	if wrapped, err = l.keys.Wrap(key, name); err != nil {
+		return seal.DataKey{}, err
+	}
+	return key, l.db.SetSetting(ctx, name, wrapped)
+}
+
+// maxInherited bounds the data sets that a user's program gets in memory.
+const maxInherited = 2 << 30
+
+// inputs hands data sets to a user's program: in memory, as descriptors, so that nothing plain reaches a disk. The
+// variable LINESHAFT_DATA is a JSON object from "SET/FILE" to the path under which the program opens the file.
+func (l *launcher) inputs(ctx context.Context, refs []string, out *exec.Task) error {
+	const op = "app.inputs"
+	if len(refs) == 0 {
+		return nil
+	}
+	paths, total := map[string]string{}, int64(0)
+	for _, ref := range refs {
+		set, err := l.sets.Find(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if total += set.Size; total > maxInherited {
+			return errs.Errorf(op, errs.TooLarge, "the data sets of the job come to more than %d bytes, what a program can be given in memory", int64(maxInherited))
+		}
+		for _, f := range set.Files {
+			plain, err := l.plain(ctx, f.Artifact())
+			if err != nil {
+				return err
+			}
+			paths[set.Name+"/"+f.Name] = fmt.Sprintf("/proc/self/fd/%d", 3+len(out.Inherit))
+			out.Inherit = append(out.Inherit, exec.Inherit{Name: fmt.Sprintf("DATA%d", len(out.Inherit)), Data: plain})
+		}
+	}
+	text, err := json.Marshal(paths)
+	if err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	out.Env["LINESHAFT_DATA"] = string(text)
+	return nil
+}
+
+func (l *launcher) plain(ctx context.Context, info artifact.Info) ([]byte, error) {
+	at, err := l.blobs.OpenAt(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	b := make([]byte, info.Size)
+	_, err = io.ReadFull(io.NewSectionReader(at, 0, info.Size), b)
+	return b, errs.E("app.plain", errs.Other, err)
+}
+
+// finish is job.Options.OnFinish: it registers what the job made. A replay finds the version that is there, because
+// the registry knows it by job and digest.
+func (l *launcher) finish(ctx context.Context, j job.Job) (*job.ModelRef, error) {
+	const op = "app.finish"
+	if j.Spec.Register == "" {
+		return nil, nil
+	}
+	v := model.Version{Model: j.Spec.Register, Format: model.KerasH5, Source: "job/" + j.ID.String()}
+	v.Lineage = model.Lineage{Job: int64(j.ID), Attempt: j.Attempt}
+	var err error
+	if v.Lineage.Spec, err = json.Marshal(j.Spec); err != nil {
+		return nil, errs.E(op, errs.Other, err)
+	}
+	for _, ref := range j.Spec.Data {
+		set, err := l.sets.Find(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		v.Lineage.Data = append(v.Lineage.Data, set.String())
+	}
+	body, err := l.result(ctx, j, &v)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	info, err := l.blobs.Put(ctx, body, l.registry.Limit)
+	if err != nil {
+		return nil, err
+	}
+	made, err := l.registry.Add(ctx, "user/"+j.Owner, v, info)
+	if err != nil {
+		return nil, err
+	}
+	return &job.ModelRef{Name: made.Model, Version: made.Version}, nil
+}
+
+// result opens the plain bytes of what the job made, and fills in format and metrics.
+func (l *launcher) result(ctx context.Context, j job.Job, v *model.Version) (io.ReadCloser, error) {
+	ref := job.TaskRef(j, j.Tasks[0])
+	if j.Kind == job.Train {
+		if p := j.Progress; p != nil {
+			v.Metrics = map[string]float64{"loss": p.Loss, "accuracy": p.Accuracy, "val_loss": p.ValLoss, "val_accuracy": p.ValAccuracy}
+		}
+		key, err := l.jobKey(ctx, j.ID)
+		if err != nil {
+			return nil, err
+		}
+		f, err := l.outputs.Output(ctx, ref, trainer.ModelFile)
+		if err != nil {
+			return nil, err
+		}
+		plain, err := seal.Reader(f, key, trainer.ModelContext(j.ID.String()))
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{plain, f}, nil
+	}
+	for _, name := range []string{"model.keras", "model.h5"} {
+		f, err := l.outputs.Output(ctx, ref, name)
+		if errs.Is(err, errs.NotFound) {
+			continue
+		}
+		v.Format, _ = model.FormatOf(name)
+		return f, err
+	}
+	return nil, errs.Errorf("app.result", errs.Invalid,
+		"the job is to register model %s and left neither model.keras nor model.h5 in its out folder ($LINESHAFT_OUT)", v.Model)
+}
