@@ -135,6 +135,28 @@ type Outputs interface {
 	Output(ctx context.Context, ref TaskRef, name string) (io.ReadCloser, error)
 }
 
+// Shell is a program to run beside a task, inside its sandbox: the same namespaces, user, rules and limits.
+type Shell struct {
+	Argv   []string // empty: a shell
+	Term   string   // what TERM says, where TTY is set
+	TTY    bool     // on a terminal of its own, else on three pipes
+	Size   Size     // of the terminal; zero is 24 by 80
+	Resize <-chan Size
+	Stdin  io.Reader // nil: empty. One read may still wait when Shell returns: whoever owns the reader ends it
+	Stdout io.Writer
+	Stderr io.Writer // nil, or with a terminal: as Stdout
+}
+
+// Size is a terminal's.
+type Size struct{ Rows, Cols uint16 }
+
+// Shells runs programs beside tasks.
+type Shells interface {
+	// Shell runs a program until it ends and gives its exit code, 128 plus the signal where one killed it. The end of ctx,
+	// or of the attempt, ends it too. An attempt that does not run is errs.Conflict, one that is not here errs.NotFound.
+	Shell(ctx context.Context, ref TaskRef, s Shell) (code int, err error)
+}
+
 // Facts describe a machine.
 type Facts struct {
 	Name         string
