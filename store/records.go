@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
@@ -119,31 +118,4 @@ func (d *DB) SetSetting(ctx context.Context, name, value string, events ...event
 func setSetting(ctx context.Context, tx *sql.Tx, name, value string) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
 	return err
-}
-
-// Secret is a stored secret: its value is sealed before it comes here.
-type Secret struct {
-	Name   string          `json:"name"`
-	Owner  string          `json:"owner"`
-	Sealed json.RawMessage `json:"sealed"`
-}
-
-func (d *DB) secrets() table[Secret] { return table[Secret]{d, "secret", "secret"} }
-
-// PutSecret writes a sealed secret.
-func (d *DB) PutSecret(ctx context.Context, s Secret, events ...event.Event) error {
-	return d.secrets().put(ctx, s.Name, s, events...)
-}
-
-// GetSecret finds one.
-func (d *DB) GetSecret(ctx context.Context, name string) (Secret, error) {
-	return d.secrets().get(ctx, name)
-}
-
-// ListSecrets lists by name.
-func (d *DB) ListSecrets(ctx context.Context) ([]Secret, error) { return d.secrets().list(ctx) }
-
-// DeleteSecret removes one.
-func (d *DB) DeleteSecret(ctx context.Context, name string, events ...event.Event) error {
-	return d.secrets().remove(ctx, name, events...)
 }

@@ -163,7 +163,7 @@ func (s *Service) edit(ctx context.Context, by Principal, name, kind string, end
 	return s.alter(ctx, func(v *view, _ time.Time) (Change, []event.Event, error) {
 		old, ok := v.accounts[name]
 		if !ok {
-			return Change{}, nil, missing("access.edit", Resource{Type: "user", Name: name})
+			return Change{}, nil, Missing(Resource{Type: "user", Name: name})
 		}
 		a := old.Account
 		if err := do(v, &a); err != nil {
@@ -216,7 +216,7 @@ func (s *Service) DeleteUser(ctx context.Context, by Principal, name string) err
 	return s.alter(ctx, func(v *view, _ time.Time) (Change, []event.Event, error) {
 		a, ok := v.accounts[name]
 		if !ok {
-			return Change{}, nil, missing("access.DeleteUser", Resource{Type: "user", Name: name})
+			return Change{}, nil, Missing(Resource{Type: "user", Name: name})
 		}
 		if err := lastAdmin(v, Account{User: User{Name: name, Disabled: true}}); err != nil {
 			return Change{}, nil, err
@@ -263,7 +263,7 @@ func (s *Service) User(ctx context.Context, by Principal, name string) (User, er
 	}
 	a, ok := v.accounts[name]
 	if !ok {
-		return User{}, missing("access.User", r)
+		return User{}, Missing(r)
 	}
 	return a.User, nil
 }

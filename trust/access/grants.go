@@ -73,7 +73,7 @@ func (s *Service) Grant(ctx context.Context, by Principal, g Grant) (Grant, erro
 	}
 	err := s.alter(ctx, func(v *view, now time.Time) (Change, []event.Event, error) {
 		if _, ok := v.accounts[g.User]; !ok && g.User != "" {
-			return Change{}, nil, missing("access.Grant", Resource{Type: "user", Name: g.User})
+			return Change{}, nil, Missing(Resource{Type: "user", Name: g.User})
 		}
 		for _, old := range v.grants {
 			if old.to() == g.to() && old.Type == g.Type && old.Name == g.Name && slices.Equal(old.Actions, g.Actions) {
@@ -96,7 +96,7 @@ func (s *Service) Revoke(ctx context.Context, by Principal, grantID string) erro
 	return s.alter(ctx, func(v *view, _ time.Time) (Change, []event.Event, error) {
 		g, ok := v.grants[grantID]
 		if !ok {
-			return Change{}, nil, missing("access.Revoke", r)
+			return Change{}, nil, Missing(r)
 		}
 		return Change{Take: []Ref{{GrantKind, grantID}}}, []event.Event{note("grant.revoked", "grant/"+grantID, by, g)}, nil
 	})

@@ -111,7 +111,7 @@ func (s *Service) Authorize(ctx context.Context, p Principal, action string, r R
 			hidden = hidden && !s.allows(st, p, a, r)
 		}
 		if hidden {
-			return missing(op, r)
+			return Missing(r)
 		}
 	}
 	return refuse(op, p, action, r)

@@ -172,16 +172,19 @@ func gives(action, kind string) bool {
 	return scopeOf(action) != "read" && slices.Contains([]string{"user", "token", "grant", "key"}, kind)
 }
 
-// missing is the error for a thing that is not there, in the words of the package that keeps it. Whoever may not know of
+// Missing is the error for a thing that is not there, in the words of the package that keeps it. Whoever may not know of
 // a thing reads the same.
-func missing(op string, r Resource) error {
+func Missing(r Resource) error {
 	hint := map[string]string{
 		"job":     "no job %s; `lineshaft jobs` lists them",
 		"model":   "no model %q; `lineshaft models list` lists them",
 		"data":    "no data set %q; `lineshaft data list` lists them, `lineshaft data import` adds one",
-		"service": "model %q is not deployed; `lineshaft services` lists what is",
+		"service": "no model %q is in service; `lineshaft deploy %[1]s` puts it there",
+		"code":    "no uploaded code %s: `lineshaft submit --code DIR` uploads a folder",
+		"action":  "no open action %q; `lineshaft advice` lists them",
+		"policy":  "no policy %q; `lineshaft advice` lists them",
 		"node":    "no node %q; `lineshaft fleet` lists them",
-		"secret":  "no secret %q",
+		"secret":  "no secret %q; `lineshaft secrets list` lists yours",
 		"user":    "no user %q; `lineshaft users list` lists them",
 		"token":   "no token %q; `lineshaft tokens list` lists them",
 		"grant":   "no grant %q; `lineshaft grants list` lists them",
@@ -189,7 +192,7 @@ func missing(op string, r Resource) error {
 	if hint == "" {
 		hint = "no " + r.Type + " %q"
 	}
-	return errs.Errorf(op, errs.NotFound, hint, r.Name)
+	return errs.Errorf("access.Missing", errs.NotFound, hint, r.Name)
 }
 
 // refuse says what was asked, what would be allowed and what would make it work.

@@ -76,7 +76,7 @@ func (s *Service) NewLink(ctx context.Context, user string) (code string, err er
 	code = id.Secret("lk")
 	err = s.alter(ctx, func(v *view, now time.Time) (Change, []event.Event, error) {
 		if a, ok := v.accounts[user]; !ok || a.Disabled {
-			return Change{}, nil, missing(op, Resource{Type: "user", Name: user})
+			return Change{}, nil, Missing(Resource{Type: "user", Name: user})
 		}
 		c := Change{Links: []StoredLink{{Hash: digest(code), User: user, Expires: now.Add(linkTTL)}}, Drop: v.crowded(user)}
 		return c, []event.Event{note("link.created", "user/"+user, s.Socket(), map[string]any{"expires": now.Add(linkTTL)})}, nil

@@ -103,7 +103,7 @@ func (s *Service) CreateToken(ctx context.Context, by Principal, spec TokenSpec)
 		owner, ok := v.accounts[spec.User]
 		switch {
 		case !ok:
-			return Change{}, nil, missing(op, Resource{Type: "user", Name: spec.User})
+			return Change{}, nil, Missing(Resource{Type: "user", Name: spec.User})
 		case !owner.Role.covers(spec.Role):
 			return Change{}, nil, errs.Errorf(op, errs.Denied, "access denied: user %q is %s, whose tokens cannot have the role %s", owner.Name, owner.Role, spec.Role)
 		case len(v.tokensOf(spec.User)) >= maxTokens:
@@ -178,7 +178,7 @@ func (s *Service) RevokeToken(ctx context.Context, by Principal, tokenID string)
 	r := Resource{Type: "token", Name: tokenID}
 	t, ok := v.tokens[v.ids[tokenID]]
 	if !ok {
-		return missing(op, r)
+		return Missing(r)
 	}
 	r.Owner = t.User
 	if err := s.Authorize(ctx, by, "delete", r); err != nil {
@@ -187,7 +187,7 @@ func (s *Service) RevokeToken(ctx context.Context, by Principal, tokenID string)
 	return s.alter(ctx, func(v *view, _ time.Time) (Change, []event.Event, error) {
 		t, ok := v.tokens[v.ids[tokenID]]
 		if !ok {
-			return Change{}, nil, missing(op, r)
+			return Change{}, nil, Missing(r)
 		}
 		return Change{Take: []Ref{{TokenKind, tokenID}}}, []event.Event{note("token.revoked", "token/"+tokenID, by, t.shown())}, nil
 	})
