@@ -82,6 +82,16 @@ func ParseKind(name string) Kind {
 	return Other
 }
 
+// FromStatus is the first kind with the status; others are Other.
+func FromStatus(status int) Kind {
+	for k := range kinds {
+		if kinds[k].status == status {
+			return Kind(k)
+		}
+	}
+	return Other
+}
+
 // Error is an error with a kind and the operation in which it arose.
 type Error struct {
 	Op   string
