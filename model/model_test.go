@@ -12,7 +12,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/internal/testkit"
 	"github.com/lineshaft/lineshaft/model"
-	"github.com/lineshaft/lineshaft/store"
+	"github.com/lineshaft/lineshaft/trust/audit"
 )
 
 // hall is a registry for which a model is whatever begins with "model".
@@ -168,7 +168,7 @@ func TestAnExportIsRecordedBeforeTheFirstByteLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer body.Close()
-	entries, err := h.Store.ListAudit(t.Context(), store.AuditFilter{Action: "model.exported"})
+	entries, err := h.Store.ListAudit(t.Context(), audit.Filter{Action: "model.exported"})
 	if err != nil || len(entries) != 1 || entries[0].Actor != "user/bob" || entries[0].Subject != "model/digits:1" {
 		t.Errorf("%+v, %v", entries, err)
 	}

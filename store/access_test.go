@@ -10,6 +10,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/store"
 	"github.com/lineshaft/lineshaft/trust/access"
+	"github.com/lineshaft/lineshaft/trust/audit"
 )
 
 var cheap = access.Params{Memory: 8, Time: 1, Threads: 1}
@@ -73,7 +74,7 @@ func TestAccountsTokensSessionsAndGrantsOutliveTheServer(t *testing.T) {
 	if r, err := s.VerifyAudit(t.Context()); err != nil || !r.OK || r.Entries < 7 {
 		t.Errorf("the audit log is %+v, %v", r, err)
 	}
-	list, err := s.ListAudit(t.Context(), store.AuditFilter{})
+	list, err := s.ListAudit(t.Context(), audit.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}

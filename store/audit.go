@@ -74,16 +74,8 @@ func readHead(ctx context.Context, q rower) (head auditHead, err error) {
 	return head, nil
 }
 
-// AuditFilter narrows the log; zero fields do not narrow.
-type AuditFilter struct {
-	Before int64 // only entries with a smaller number
-	Actor  string
-	Action string // a prefix: "job." gives every action on jobs
-	Limit  int
-}
-
 // ListAudit lists entries, newest first.
-func (d *DB) ListAudit(ctx context.Context, f AuditFilter) ([]audit.Entry, error) {
+func (d *DB) ListAudit(ctx context.Context, f audit.Filter) ([]audit.Entry, error) {
 	out, err := scanAll[audit.Entry](d.db.QueryContext(ctx, `SELECT body FROM audit WHERE ($1 = 0 OR seq < $1)
 		AND ($2 = '' OR actor = $2) AND ($3 = '' OR substr(action, 1, length($3)) = $3) ORDER BY seq DESC LIMIT $4`,
 		f.Before, f.Actor, f.Action, limitOr(f.Limit, 200)))

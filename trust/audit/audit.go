@@ -58,6 +58,14 @@ func (e Entry) sum() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Filter narrows a listing of the log; zero fields do not narrow.
+type Filter struct {
+	Before int64 // only entries with a smaller number
+	Actor  string
+	Action string // a prefix: "job." gives every action on jobs
+	Limit  int
+}
+
 // Report is what a verification found.
 type Report struct {
 	OK      bool   `json:"ok"`
