@@ -117,6 +117,12 @@ func (s *Service) Authorize(ctx context.Context, p Principal, action string, r R
 	return refuse(op, p, action, r)
 }
 
+// May decides as Authorize does, for choosing what to show: a no is no refusal, and is not audited.
+func (s *Service) May(ctx context.Context, p Principal, action string, r Resource) (bool, error) {
+	st, err := s.read(ctx)
+	return err == nil && known(r.Type, action) && s.allows(st, p, action, r), err
+}
+
 // allows evaluates the policies. A policy that cannot be evaluated denies.
 func (s *Service) allows(st *view, p Principal, action string, r Resource) bool {
 	who := cedar.NewEntityUID("User", cedar.String(p.Name))
