@@ -36,6 +36,13 @@ type Registry struct {
 	Limit int64 // largest artifact in bytes
 	// Added hears of every new version after it is stored, to serve it where the model is deployed. May be nil.
 	Added func(Version)
+	// Aliased hears of every alias that moved, to bring the label of a model in service up to it. May be nil.
+	Aliased func(ctx context.Context, model string)
+}
+
+// Model finds a model by name, with its aliases.
+func (r *Registry) Model(ctx context.Context, name string) (Model, error) {
+	return r.Store.GetModel(ctx, name)
 }
 
 // Upload seals a stream as a new version. The format comes from the file name: .h5 or .keras.
@@ -156,7 +163,14 @@ func (r *Registry) SetAlias(ctx context.Context, actor, name, alias string, vers
 	if err != nil {
 		return errs.E("model.SetAlias", errs.Other, err)
 	}
-	return r.Store.SetAlias(ctx, name, alias, version, event.Event{Topic: "models", Kind: kind, Subject: "model/" + name, Actor: actor, Data: data})
+	e := event.Event{Topic: "models", Kind: kind, Subject: "model/" + name, Actor: actor, Data: data}
+	if err := r.Store.SetAlias(ctx, name, alias, version, e); err != nil {
+		return err
+	}
+	if r.Aliased != nil {
+		r.Aliased(ctx, name)
+	}
+	return nil
 }
 
 // Artifact is where the version's bytes are.

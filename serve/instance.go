@@ -1,0 +1,105 @@
+package serve
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lineshaft/lineshaft/model"
+)
+
+// instance is one life of one version, from START to END.
+type instance struct {
+	version  model.Version
+	servable Servable // set before the state is AVAILABLE, then unchanged
+	stats    stats
+
+	// refs counts the requests in flight and one for the manager. At zero nobody may take it any more.
+	refs atomic.Int64
+	idle chan struct{} // closed when refs is zero
+
+	mu     sync.Mutex
+	state  State
+	err    string
+	loaded time.Time
+}
+
+func newInstance(v model.Version) *instance {
+	i := &instance{version: v, state: Start, idle: make(chan struct{})}
+	i.refs.Store(1)
+	return i
+}
+
+// move makes a change of state that the table has; another is a fault of ours, and stops here rather than spread.
+func (i *instance) move(on Cause) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	to, ok := i.state.After(on)
+	if !ok {
+		panic("serve: version " + i.version.Subject() + " cannot go on from " + string(i.state) + " by " + string(on))
+	}
+	i.state = to
+}
+
+func (i *instance) status() VersionStatus {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	v := VersionStatus{
+		Version: i.version.Version, State: i.state, Error: i.err, Loaded: i.loaded,
+		Requests: i.stats.requests.Load(), Errors: i.stats.errors.Load(),
+	}
+	if i.state == Available || i.state == Unloading {
+		v.MemoryBytes = i.servable.MemoryBytes()
+	}
+	return v
+}
+
+// acquire takes the instance for one request; false when it is being freed.
+func (i *instance) acquire() bool {
+	for {
+		n := i.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if i.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (i *instance) release() {
+	if i.refs.Add(-1) == 0 {
+		close(i.idle)
+	}
+}
+
+// drain waits for the requests in flight and frees the version.
+func (i *instance) drain() {
+	i.release()
+	<-i.idle
+	i.servable.Close()
+	i.move(Free)
+}
+
+// Lease is a version held for one request: it is not freed before Release.
+type Lease struct {
+	i *instance
+}
+
+// Version is the version that answers.
+func (l Lease) Version() int64 { return l.i.version.Version }
+
+// Signature is what the version takes and gives.
+func (l Lease) Signature() Signature { return l.i.servable.Signature() }
+
+// Predict writes the answers for rows rows of x to dst, both row by row.
+func (l Lease) Predict(ctx context.Context, dst, x []float32, rows int) error {
+	return l.i.servable.Predict(ctx, dst, x, rows)
+}
+
+// Observe counts a request that took d.
+func (l Lease) Observe(d time.Duration, failed bool) { l.i.stats.observe(d, failed) }
+
+// Release gives the version back.
+func (l Lease) Release() { l.i.release() }

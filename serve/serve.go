@@ -1,0 +1,121 @@
+// Package serve keeps models in service: which versions answer, how one takes over from another, and what they did.
+//
+// A Manager loads a version beside the one that answers, from the sealed registry into memory (plain bytes never touch
+// the disk), switches, lets the requests in flight on the old version end, and frees it. A version that cannot be
+// loaded changes nothing: what answered goes on answering, and the failed version says why in its status.
+//
+// What is wanted of a model is one record: the version that was deployed, and those added beside it. Deploy replaces
+// the whole of it, Add adds to it. Versions that an alias of the registry points to are loaded as well while the model
+// is in service, so that the alias answers as a label; they answer by label or number only, so that moving an alias
+// never changes what a caller without one gets. Such a caller gets the highest version that is AVAILABLE among the
+// deployed and added ones, as in TensorFlow Serving.
+//
+//	m := serve.New(serve.Options{Store: db, Models: registry, Runtime: runtime.New(runtime.Options{})})
+//	go m.Run(ctx) // loads what was deployed before
+//	svc, err := m.Deploy(ctx, "user/ann", "mnist", 3)
+//	lease, err := m.Acquire("mnist", 0, "")
+//	defer lease.Release()
+//	err = lease.Predict(ctx, answers, pixels, rows)
+//
+// The protocols (serve/tfserving) turn requests into leases and predictions; serve/runtime computes. Neither knows
+// where versions come from.
+package serve
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/lineshaft/lineshaft/internal/artifact"
+	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/model"
+)
+
+// Service is a model in service, as the API shows it.
+type Service struct {
+	Model    string          `json:"model"`
+	Version  int64           `json:"version"`           // that was deployed; 0 where versions were only added
+	Default  int64           `json:"default,omitempty"` // what answers a caller who names neither version nor label
+	Versions []VersionStatus `json:"versions"`          // highest first; ended ones stay a while
+	Requests int64           `json:"requests"`
+	Errors   int64           `json:"errors"`
+	RPS      float64         `json:"rps"`    // over the last minute, as are the latencies
+	P50Ms    float64         `json:"p50_ms"` // of whole requests, in the server
+	P99Ms    float64         `json:"p99_ms"`
+	Actor    string          `json:"actor"`
+	Created  time.Time       `json:"created"`
+	Updated  time.Time       `json:"updated"`
+}
+
+// VersionStatus is one version of a model in service.
+type VersionStatus struct {
+	Version     int64     `json:"version"`
+	State       State     `json:"state"`
+	Error       string    `json:"error,omitempty"` // why it could not be loaded
+	Labels      []string  `json:"labels,omitempty"`
+	Loaded      time.Time `json:"loaded,omitzero"`
+	MemoryBytes int64     `json:"memory_bytes,omitempty"`
+	Requests    int64     `json:"requests"`
+	Errors      int64     `json:"errors"`
+}
+
+// Record is what is wanted of a model, as it is stored.
+type Record struct {
+	Model   string    `json:"model"`
+	Version int64     `json:"version"`         // deployed; 0: none
+	Added   []int64   `json:"added,omitempty"` // beside it, oldest first
+	Actor   string    `json:"actor"`
+	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`
+}
+
+// Store keeps the records.
+type Store interface {
+	PutService(ctx context.Context, r Record, events ...event.Event) error
+	DeleteService(ctx context.Context, model string, events ...event.Event) error
+	Services(ctx context.Context) ([]Record, error)
+	// Emit records events that belong to no record: a version that failed to load.
+	Emit(ctx context.Context, events ...event.Event) error
+}
+
+// Models is the registry: *model.Registry.
+type Models interface {
+	Resolve(ctx context.Context, name string, version int64, alias string) (model.Version, error)
+	Open(ctx context.Context, v model.Version) (artifact.ReaderAt, error)
+	Model(ctx context.Context, name string) (model.Model, error)
+}
+
+// Runtime turns the bytes of a version into something that answers.
+type Runtime interface {
+	Load(ctx context.Context, format model.Format, r io.ReaderAt, size int64) (Servable, error)
+}
+
+// Servable is a version in memory. Predict may be called from many goroutines.
+type Servable interface {
+	Signature() Signature
+	// Predict writes the answers for rows rows of x to dst, both row by row.
+	Predict(ctx context.Context, dst, x []float32, rows int) error
+	MemoryBytes() int64
+	// Close frees the memory; no Predict runs or follows.
+	Close()
+}
+
+// Tensor describes one input or output. Values are float32.
+type Tensor struct {
+	Name  string
+	Shape []int // without the batch dimension, which comes first
+}
+
+// Size is the number of values in a row.
+func (t Tensor) Size() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Signature is what a version takes and gives: one tensor each, which is what a chain of layers has.
+type Signature struct {
+	Input, Output Tensor
+}

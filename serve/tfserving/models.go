@@ -1,0 +1,143 @@
+package tfserving
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve"
+)
+
+// versionStatus is TensorFlow Serving's ModelVersionStatus in proto3's JSON: 64-bit numbers are strings.
+type versionStatus struct {
+	Version string `json:"version"`
+	State   string `json:"state"`
+	Status  struct {
+		Code    string `json:"error_code"`
+		Message string `json:"error_message"`
+	} `json:"status"`
+}
+
+func statusOf(v serve.VersionStatus) versionStatus {
+	s := versionStatus{Version: strconv.FormatInt(v.Version, 10), State: string(v.State)}
+	s.Status.Code, s.Status.Message = "OK", v.Error
+	if v.Error != "" {
+		s.Status.Code = "UNKNOWN"
+	}
+	return s
+}
+
+// serveStatus answers GET /v1/models/M[/versions/N|/labels/L].
+func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request, to target) error {
+	if _, err := h.o.Authorize(r, "read", to.model); err != nil {
+		return err
+	}
+	s, err := h.o.Manager.Get(to.model)
+	if err != nil {
+		return err
+	}
+	if to.label != "" {
+		lease, err := h.o.Manager.Acquire(to.model, 0, to.label)
+		if err != nil {
+			return err
+		}
+		to.version = lease.Version()
+		lease.Release()
+	}
+	all := []versionStatus{}
+	for _, v := range s.Versions {
+		if to.version == 0 || v.Version == to.version {
+			all = append(all, statusOf(v))
+		}
+	}
+	if len(all) == 0 {
+		return errs.Errorf("tfserving.status", errs.NotFound, "model %q has no version %d in service; GET /v1/models/%s lists them", to.model, to.version, to.model)
+	}
+	return writeJSON(w, map[string]any{"model_version_status": all})
+}
+
+type dim struct {
+	Size string `json:"size"`
+	Name string `json:"name"`
+}
+
+type tensorInfo struct {
+	DType string `json:"dtype"`
+	Shape struct {
+		Dim         []dim `json:"dim"`
+		UnknownRank bool  `json:"unknown_rank"`
+	} `json:"tensor_shape"`
+	Name string `json:"name"`
+}
+
+func infoOf(t serve.Tensor, name string) map[string]tensorInfo {
+	i := tensorInfo{DType: "DT_FLOAT", Name: name}
+	i.Shape.Dim = []dim{{Size: "-1"}}
+	for _, d := range t.Shape {
+		i.Shape.Dim = append(i.Shape.Dim, dim{Size: strconv.Itoa(d)})
+	}
+	return map[string]tensorInfo{t.Name: i}
+}
+
+// serveMetadata answers GET …/metadata.
+func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to target) error {
+	if _, err := h.o.Authorize(r, "read", to.model); err != nil {
+		return err
+	}
+	lease, err := h.o.Manager.Acquire(to.model, to.version, to.label)
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	sig := lease.Signature()
+	return writeJSON(w, map[string]any{
+		"model_spec": map[string]string{"name": to.model, "signature_name": "", "version": strconv.FormatInt(lease.Version(), 10)},
+		"metadata": map[string]any{"signature_def": map[string]any{
+			"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
+			"signature_def": map[string]any{defaultSignature: map[string]any{
+				"inputs":      infoOf(sig.Input, defaultSignature+"_"+sig.Input.Name+":0"),
+				"outputs":     infoOf(sig.Output, "StatefulPartitionedCall:0"),
+				"method_name": "tensorflow/serving/predict",
+			}},
+		}},
+	})
+}
+
+// listed is a model in the list: OpenAI's fields, and the versions.
+type listed struct {
+	ID       string          `json:"id"`
+	Object   string          `json:"object"`
+	Created  int64           `json:"created"`
+	OwnedBy  string          `json:"owned_by"`
+	Default  string          `json:"default_version,omitempty"`
+	Versions []versionStatus `json:"model_version_status"`
+}
+
+// serveList answers GET /v1/models with what the caller may read.
+func (h *handler) serveList(w http.ResponseWriter, r *http.Request) error {
+	all := []listed{}
+	var refused error
+	services := h.o.Manager.List()
+	for _, s := range services {
+		if _, err := h.o.Authorize(r, "read", s.Model); err != nil {
+			refused = err
+			continue
+		}
+		l := listed{ID: s.Model, Object: "model", Created: s.Created.Unix(), OwnedBy: s.Actor, Versions: []versionStatus{}}
+		if s.Default != 0 {
+			l.Default = strconv.FormatInt(s.Default, 10)
+		}
+		for _, v := range s.Versions {
+			l.Versions = append(l.Versions, statusOf(v))
+		}
+		all = append(all, l)
+	}
+	if len(services) == 0 {
+		_, refused = h.o.Authorize(r, "read", "")
+	}
+	// Who has no credentials at all is told so; who may read none of the models gets an empty list.
+	if errs.Is(refused, errs.Unauthenticated) {
+		return refused
+	}
+	return writeJSON(w, map[string]any{"object": "list", "data": all})
+}

@@ -1,0 +1,138 @@
+package tfserving
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/serve"
+)
+
+// maxAnswer bounds what one request may make a model write: a row of one number can ask for a million back.
+const maxAnswer = 64 << 20 // values
+
+// room is the buffers of one request.
+type room struct {
+	body, out []byte
+	x, y      []float32
+}
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+// keepRoom is the largest body whose buffers are kept for the next request.
+const keepRoom = 4 << 20
+
+func (r *room) put() {
+	if cap(r.body) <= keepRoom && cap(r.out) <= keepRoom && cap(r.x) <= keepRoom && cap(r.y) <= keepRoom {
+		rooms.Put(r)
+	}
+}
+
+// Predict answers a body of the predict call; it is what port 8501 and the console's API share. The answer is appended
+// to dst.
+func Predict(ctx context.Context, m *serve.Manager, model string, version int64, label string, body, dst []byte) ([]byte, error) {
+	r := rooms.Get().(*room)
+	defer r.put()
+	return r.predict(ctx, m, target{model, version, label}, body, dst)
+}
+
+// target is the version a request is for.
+type target struct {
+	model   string
+	version int64
+	label   string
+}
+
+func (r *room) predict(ctx context.Context, m *serve.Manager, to target, body, dst []byte) ([]byte, error) {
+	start := time.Now()
+	lease, err := m.Acquire(to.model, to.version, to.label)
+	if err != nil {
+		return dst, err
+	}
+	defer lease.Release()
+	dst, err = r.answer(ctx, lease, body, dst)
+	lease.Observe(time.Since(start), err != nil)
+	return dst, err
+}
+
+func (r *room) answer(ctx context.Context, lease serve.Lease, body, dst []byte) ([]byte, error) {
+	sig := lease.Signature()
+	req, err := parse(body, sig.Input, r.x)
+	r.x = req.x
+	if err != nil {
+		return dst, err
+	}
+	size := sig.Output.Size()
+	if req.rows > maxAnswer/size {
+		return dst, errs.Errorf("tfserving.predict", errs.TooLarge, "%d rows would be answered with %d numbers each, together more than %d: send fewer rows at a time",
+			req.rows, size, maxAnswer)
+	}
+	r.y = slices.Grow(r.y[:0], req.rows*size)[:req.rows*size]
+	if err := lease.Predict(ctx, r.y, req.x, req.rows); err != nil {
+		return dst, err
+	}
+	return appendAnswer(dst, r.y, req.rows, sig.Output.Shape, req.columnar), nil
+}
+
+// readBody reads the whole body into r.body; over the limit it is errs.TooLarge before more than the limit is held.
+func (r *room) readBody(req *http.Request, limit units.Bytes) error {
+	const op = "tfserving.readBody"
+	if req.ContentLength > int64(limit) {
+		return tooLarge(op, limit)
+	}
+	r.body = r.body[:0]
+	if n := req.ContentLength; n > 0 {
+		r.body = slices.Grow(r.body, int(min(n, 1<<20)))
+	}
+	for {
+		if len(r.body) == cap(r.body) {
+			r.body = slices.Grow(r.body, 512)
+		}
+		n, err := req.Body.Read(r.body[len(r.body):cap(r.body)])
+		r.body = r.body[:len(r.body)+n]
+		switch {
+		case len(r.body) > int(limit):
+			return tooLarge(op, limit)
+		case err == io.EOF: //nolint:errorlint // Read returns it bare
+			return nil
+		case err != nil:
+			return errs.Errorf(op, errs.Invalid, "the body did not arrive whole: %v", err)
+		case int64(len(r.body)) == req.ContentLength:
+			return nil
+		}
+	}
+}
+
+func tooLarge(op string, limit units.Bytes) error {
+	return errs.Errorf(op, errs.TooLarge, "the body is larger than %s (body-limit in the configuration): send fewer rows at a time", limit)
+}
+
+var jsonType = []string{"application/json"}
+
+// servePredict answers POST …:predict.
+func (h *handler) servePredict(w http.ResponseWriter, req *http.Request, to target) error {
+	if _, err := h.o.Authorize(req, "predict", to.model); err != nil {
+		return err
+	}
+	r := rooms.Get().(*room)
+	defer r.put()
+	if err := r.readBody(req, h.o.BodyLimit); err != nil {
+		return err
+	}
+	var err error
+	if r.out, err = r.predict(req.Context(), h.o.Manager, to, r.body, r.out[:0]); err != nil {
+		return err
+	}
+	w.Header()["Content-Type"] = jsonType
+	if len(r.out) > 2000 { // shorter ones get their length from net/http
+		w.Header()["Content-Length"] = []string{strconv.Itoa(len(r.out))}
+	}
+	_, _ = w.Write(r.out) // the client may be gone
+	return nil
+}
