@@ -37,8 +37,6 @@ type Store interface {
 	// GetSet finds a version; 0 is the newest.
 	GetSet(ctx context.Context, name string, version int64) (Set, error)
 	ListSets(ctx context.Context, after string, limit int) ([]Set, error)
-	// SetFileKey stores a re-wrapped key after a rotation.
-	SetFileKey(ctx context.Context, name string, version int64, file, key string) error
 }
 
 // Ref is "mnist@1".

@@ -67,8 +67,6 @@ type Store interface {
 	ListVersions(ctx context.Context, name string) ([]Version, error)
 	// SetAlias moves an alias; version 0 removes it.
 	SetAlias(ctx context.Context, name, alias string, version int64, events ...event.Event) error
-	// SetVersionKey stores a re-wrapped key after a rotation.
-	SetVersionKey(ctx context.Context, name string, version int64, key string) error
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -94,26 +94,4 @@ func (d *DB) ListSets(ctx context.Context, after string, limit int) ([]data.Set,
 	return out, nil
 }
 
-// SetFileKey stores a re-wrapped key.
-func (d *DB) SetFileKey(ctx context.Context, name string, version int64, file, key string) error {
-	const op = "store.SetFileKey"
-	s, err := d.GetSet(ctx, name, version)
-	if err != nil {
-		return err
-	}
-	for i := range s.Files {
-		if s.Files[i].Name == file {
-			s.Files[i].Key = key
-		}
-	}
-	body, err := encode(rowOf(s))
-	if err != nil {
-		return errs.E(op, errs.Other, err)
-	}
-	return d.commit(ctx, op, nil, func(tx *sql.Tx, _ []event.Event) error {
-		_, err := tx.ExecContext(ctx, `UPDATE data_sets SET body = $1 WHERE name = $2 AND version = $3`, body, name, s.Version)
-		return err
-	})
-}
-
 var _ data.Store = (*DB)(nil)

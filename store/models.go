@@ -175,20 +175,4 @@ func (d *DB) SetAlias(ctx context.Context, name, alias string, version int64, ev
 	})
 }
 
-// SetVersionKey stores a re-wrapped key.
-func (d *DB) SetVersionKey(ctx context.Context, name string, version int64, key string) error {
-	v, err := d.GetVersion(ctx, name, version)
-	if err != nil {
-		return err
-	}
-	body, err := encode(versionRow{Version: v, Key: key})
-	if err != nil {
-		return errs.E("store.SetVersionKey", errs.Other, err)
-	}
-	return d.commit(ctx, "store.SetVersionKey", nil, func(tx *sql.Tx, _ []event.Event) error {
-		_, err := tx.ExecContext(ctx, `UPDATE model_versions SET body = $1 WHERE model = $2 AND version = $3`, body, name, version)
-		return err
-	})
-}
-
 var _ model.Store = (*DB)(nil)

@@ -226,21 +226,6 @@ func (s *Store) Verify(ctx context.Context, info artifact.Info) error {
 	return nil
 }
 
-// Rewrap wraps the key anew under the primary key-encryption key.
-func (s *Store) Rewrap(info artifact.Info) (artifact.Info, error) {
-	key, err := s.Key(info)
-	if err != nil {
-		return info, err
-	}
-	wrapped, err := s.keys.Wrap(key, Context)
-	if err != nil {
-		return info, err
-	}
-	_, name, _ := strings.Cut(info.Key, "#")
-	info.Key = wrapped + "#" + name
-	return info, nil
-}
-
 // Remove deletes a sealed file; one that is not there is no error.
 func (s *Store) Remove(info artifact.Info) error {
 	if err := os.Remove(s.path(info)); err != nil && !errors.Is(err, os.ErrNotExist) {

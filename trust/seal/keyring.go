@@ -3,7 +3,6 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -12,8 +11,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,7 +27,8 @@ import (
 type Keyring struct {
 	path string
 	mu   sync.RWMutex
-	keys []kek // the last one wraps, all unwrap
+	head []byte // seals the audit log's head; a rotation does not change it
+	keys []kek  // the last one wraps, all unwrap
 }
 
 type kek struct {
@@ -35,13 +37,24 @@ type kek struct {
 	Key     []byte    `json:"key"`
 }
 
+// file is the key file's content.
+type file struct {
+	Head []byte `json:"head"`
+	Keys []kek  `json:"keys"`
+}
+
 // OpenKeyring reads the file at path, or makes it with a first key where there is none. now dates a new key. A file that
 // others may read is refused.
 func OpenKeyring(path string, now time.Time) (*Keyring, error) {
 	const op = "seal.OpenKeyring"
 	k := &Keyring{path: path}
+	if err := sweep(path); err != nil {
+		return nil, errs.E(op, errs.Other, err)
+	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
+		k.head = make([]byte, 32)
+		_, _ = rand.Read(k.head) // never fails
 		return k, k.Rotate(now)
 	}
 	if err != nil {
@@ -58,21 +71,19 @@ func OpenKeyring(path string, now time.Time) (*Keyring, error) {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
 		return nil, errs.Errorf(op, errs.Denied, "the key file %s belongs to user %d, and this is user %d", path, owner.Uid, os.Geteuid())
 	}
-	var file struct {
-		Keys []kek `json:"keys"`
-	}
-	if err := json.NewDecoder(f).Decode(&file); err != nil {
+	var content file
+	if err := json.NewDecoder(io.LimitReader(f, maxFile)).Decode(&content); err != nil {
 		return nil, errs.Errorf(op, errs.Corrupt, "the key file %s does not parse: restore it from a backup; without it nothing sealed can be opened", path)
 	}
-	for _, key := range file.Keys {
-		if len(key.Key) != 32 || key.ID == "" {
+	for _, key := range content.Keys {
+		if len(key.Key) != 32 || key.ID == "" || len(content.Head) != 32 {
 			return nil, errs.Errorf(op, errs.Corrupt, "the key file %s holds a damaged key: restore it from a backup", path)
 		}
 	}
-	if len(file.Keys) == 0 {
+	if len(content.Keys) == 0 {
 		return nil, errs.Errorf(op, errs.Corrupt, "the key file %s holds no key: restore it from a backup", path)
 	}
-	k.keys = file.Keys
+	k.head, k.keys = content.Head, content.Keys
 	return k, nil
 }
 
@@ -85,21 +96,57 @@ func (k *Keyring) Rotate(now time.Time) error {
 	var id [4]byte
 	_, _ = rand.Read(id[:])
 	next.ID = "k" + hex.EncodeToString(id[:])
-	keys := append(append([]kek(nil), k.keys...), next)
-	text, err := json.MarshalIndent(map[string]any{"keys": keys}, "", "  ")
+	return errs.E("seal.Rotate", errs.Other, k.write(append(slices.Clone(k.keys), next)))
+}
+
+// Retire drops a key that nothing is wrapped under any more: what is, opens never again. The primary key stays.
+func (k *Keyring) Retire(id string) error {
+	const op = "seal.Retire"
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.keys, func(key kek) bool { return key.ID == id })
+	switch {
+	case i < 0:
+		return errs.Errorf(op, errs.NotFound, "no key-encryption key %.20q", id)
+	case i == len(k.keys)-1:
+		return errs.Errorf(op, errs.Conflict, "key %s is the one that wraps: rotate the keys first", id)
+	}
+	return errs.E(op, errs.Other, k.write(slices.Delete(slices.Clone(k.keys), i, i+1)))
+}
+
+// write replaces the file durably, and then the keys in memory. The caller holds k.mu.
+func (k *Keyring) write(keys []kek) error {
+	text, err := json.MarshalIndent(file{k.head, keys}, "", "  ")
 	if err != nil {
-		return errs.E("seal.Rotate", errs.Other, err)
+		return err
 	}
 	if err := replace(k.path, text); err != nil {
-		return errs.E("seal.Rotate", errs.Other, err)
+		return err
 	}
 	k.keys = keys
 	return nil
 }
 
+// maxFile bounds the key file.
+const maxFile = 1 << 20
+
+// sweep removes what a crash left of a replacement: it holds keys.
+func sweep(path string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary))
+	if err != nil {
+		return err
+	}
+	for _, f := range left {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
+}
+
+const temporary = ".keys-*"
+
 // replace writes a file that is either the old one or the whole new one after a crash.
 func replace(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), temporary) // mode 0600
 	if err != nil {
 		return err
 	}
@@ -125,6 +172,24 @@ func (k *Keyring) Primary() string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.keys[len(k.keys)-1].ID
+}
+
+// KeyInfo is what may be known of a key-encryption key.
+type KeyInfo struct {
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	Primary bool      `json:"primary"` // it wraps; the others only unwrap
+}
+
+// Keys lists the key-encryption keys, oldest first.
+func (k *Keyring) Keys() []KeyInfo {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	out := make([]KeyInfo, len(k.keys))
+	for i, key := range k.keys {
+		out[i] = KeyInfo{key.ID, key.Created, i == len(k.keys)-1}
+	}
+	return out
 }
 
 func (k *Keyring) find(id string) (kek, bool) {
@@ -178,16 +243,27 @@ func (k *Keyring) Unwrap(wrapped, context string) (DataKey, error) {
 	return dk, nil
 }
 
-// SealHead is the keyed seal of the audit log's head, under a key derived from the oldest key-encryption key, so that a
-// rotation does not change it.
-func (k *Keyring) SealHead(seq int64, hash string) string {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	key, err := hkdf.Key(sha256.New, k.keys[0].Key, nil, "lineshaft audit head", 32)
-	if err != nil {
-		panic(err)
+// Rewrap wraps a data key anew where it is not under the primary key. wrapped may have a tail, as sealed values and the
+// names of blobs do: from the first space or '#' on, it is kept as it is.
+func (k *Keyring) Rewrap(wrapped, context string) (string, error) {
+	if strings.HasPrefix(wrapped, k.Primary()+":") {
+		return wrapped, nil
 	}
-	m := hmac.New(sha256.New, key)
-	fmt.Fprintf(m, "%d %s", seq, hash)
+	tail := ""
+	if i := strings.IndexAny(wrapped, " #"); i >= 0 {
+		wrapped, tail = wrapped[:i], wrapped[i:]
+	}
+	key, err := k.Unwrap(wrapped, context)
+	if err != nil {
+		return "", err
+	}
+	again, err := k.Wrap(key, context)
+	return again + tail, err
+}
+
+// SealHead is the keyed seal of the audit log's head, under a key of its own, which no rotation changes.
+func (k *Keyring) SealHead(seq int64, hash string) string {
+	m := hmac.New(sha256.New, k.head)
+	fmt.Fprintf(m, "lineshaft audit head %d %s", seq, hash)
 	return hex.EncodeToString(m.Sum(nil))
 }

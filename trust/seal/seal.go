@@ -57,7 +57,8 @@ func Writer(w io.Writer, key DataKey, context string) (io.WriteCloser, error) {
 
 type keepOpen struct{ io.Writer }
 
-// Reader opens sealed bytes in order.
+// Reader opens sealed bytes in order. Sealed, no bytes are no bytes: whoever needs to know that a file was not emptied
+// keeps its length.
 func Reader(r io.Reader, key DataKey, context string) (io.Reader, error) {
 	plain, err := sio.DecryptReader(r, key.config(context))
 	if err != nil {
@@ -107,7 +108,7 @@ func verdict(err error) error {
 	return err
 }
 
-// Seal seals a small value under the keyring: the result carries its own wrapped key and is text.
+// Seal seals a small value, not an empty one, under the keyring: the result carries its own wrapped key and is text.
 func (k *Keyring) Seal(plain []byte, context string) (string, error) {
 	key := NewDataKey()
 	wrapped, err := k.Wrap(key, context)
@@ -115,6 +116,9 @@ func (k *Keyring) Seal(plain []byte, context string) (string, error) {
 		return "", err
 	}
 	var out bytes.Buffer
+	if len(plain) == 0 { // sealed it would be no bytes, which proves nothing when it is opened
+		return "", errs.Errorf("seal.Seal", errs.Invalid, "there is nothing to seal")
+	}
 	if _, err := sio.Encrypt(&out, bytes.NewReader(plain), key.config(context)); err != nil {
 		return "", errs.E("seal.Seal", errs.Other, err)
 	}
@@ -130,8 +134,8 @@ func (k *Keyring) Open(sealed, context string) ([]byte, error) {
 		return nil, err
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return nil, errs.Errorf(op, errs.Corrupt, "a sealed value is damaged: %v", err)
+	if err != nil || len(raw) == 0 {
+		return nil, errs.Errorf(op, errs.Corrupt, "a sealed value is damaged: it is no base64, or empty")
 	}
 	var out bytes.Buffer
 	if _, err := sio.Decrypt(&out, bytes.NewReader(raw), key.config(context)); err != nil {
