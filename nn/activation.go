@@ -120,7 +120,7 @@ func activationTable() []activation {
 			}
 			return seluScale * seluAlpha * math.Expm1(x)
 		}, func(x, _ float64) float64 {
-			if x > 0 {
+			if x >= 0 {
 				return seluScale
 			}
 			return seluScale * seluAlpha * math.Exp(x)
@@ -139,7 +139,7 @@ func activationTable() []activation {
 		of("log_sigmoid", true, func(x, _ float64) float64 { return -softplus(-x) }, func(x, _ float64) float64 { return sigmoid(-x) }),
 		of("hard_sigmoid", false, func(x, _ float64) float64 { return clamp(x/6+0.5, 0, 1) }, func(_, y float64) float64 { return step(y > 0 && y < 1) / 6 }),
 		of("tanh", false, func(x, _ float64) float64 { return math.Tanh(x) }, func(_, y float64) float64 { return 1 - y*y }),
-		of("hard_tanh", false, func(x, _ float64) float64 { return clamp(x, -1, 1) }, func(_, y float64) float64 { return step(y > -1 && y < 1) }),
+		of("hard_tanh", true, func(x, _ float64) float64 { return clamp(x, -1, 1) }, func(x, _ float64) float64 { return step(x >= -1 && x <= 1) }),
 		of("tanh_shrink", true, func(x, _ float64) float64 { return x - math.Tanh(x) }, func(x, _ float64) float64 { t := math.Tanh(x); return t * t }),
 		of("soft_shrink", false, func(x, _ float64) float64 { return math.Copysign(math.Max(math.Abs(x)-0.5, 0), x) },
 			func(_, y float64) float64 { return step(y != 0) }),
@@ -169,7 +169,7 @@ func activationTable() []activation {
 		of("sparse_sigmoid", false, func(x, _ float64) float64 { return clamp((x+1)/2, 0, 1) }, func(_, y float64) float64 { return step(y > 0 && y < 1) / 2 }),
 		{name: "softmax", fwd: softmax, bwd: softmaxBack},
 		{name: "log_softmax", fwd: logSoftmax, bwd: logSoftmaxBack},
-		{name: "sparsemax", fwd: sparsemax, bwd: sparsemaxBack},
+		{name: "sparsemax", fwd: sparsemax, bwd: sparsemaxBack, needsInput: true},
 		{name: "glu", fwd: glu, bwd: gluBack, needsInput: true, shape: gluShape},
 	}
 }
@@ -220,37 +220,49 @@ func logSoftmaxBack(dx, dy, _, y []float32) {
 	}
 }
 
-// sparsemax projects a row onto the simplex (Martins and Astudillo, 2016).
+// sparsemax is Keras's formula: with the largest k elements supported, the threshold is (Σ of their cumulative sums - 1)/k.
+// (Martins and Astudillo, 2016, have the last cumulative sum there, so that the answers add up to 1. A network that was
+// taught with the one must answer with the one.)
 func sparsemax(y, x []float32) {
-	sorted := slices.Clone(x)
-	slices.SortFunc(sorted, func(a, b float32) int { return cmp.Compare(b, a) })
-	sum, tau := 0.0, 0.0
-	for k, v := range sorted {
-		sum += float64(v)
-		if 1+float64(k+1)*float64(v) <= sum {
-			break
-		}
-		tau = (sum - 1) / float64(k+1)
-	}
+	_, _, tau := sparseSupport(x)
 	for i, v := range x {
 		y[i] = float32(math.Max(float64(v)-tau, 0))
 	}
 }
 
-func sparsemaxBack(dx, dy, _, y []float32) {
-	sum, n := float32(0), float32(0)
-	for i, v := range y {
-		if v > 0 {
-			sum += dy[i]
-			n++
-		}
+// sparseSupport orders a row from the largest element on and gives how many are supported, and the threshold.
+func sparseSupport(x []float32) (order []int, k int, tau float64) {
+	order = make([]int, len(x))
+	for i := range order {
+		order[i] = i
 	}
-	for i, v := range y {
-		if v > 0 {
-			dx[i] = dy[i] - sum/n
-		} else {
-			dx[i] = 0
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(x[b], x[a]) })
+	cumulative, total := 0.0, 0.0
+	for _, i := range order {
+		v := float64(x[i])
+		if v-(cumulative+v-1)/float64(k+1) <= 0 {
+			break
 		}
+		cumulative += v
+		total += cumulative
+		k++
+	}
+	return order, k, (total - 1) / float64(max(k, 1))
+}
+
+func sparsemaxBack(dx, dy, x, _ []float32) {
+	order, k, tau := sparseSupport(x)
+	sum := float32(0)
+	for i, v := range x {
+		if float64(v) < tau {
+			dx[i] = 0
+			continue
+		}
+		dx[i] = dy[i]
+		sum += dx[i]
+	}
+	for rank, i := range order[:k] {
+		dx[i] -= sum * float32(k-rank) / float32(k)
 	}
 }
 

@@ -33,7 +33,7 @@ func NewLoss(name string, fromLogits bool) (*Loss, error) {
 	case "categorical_crossentropy":
 		l.fn, l.fuses = categorical(fromLogits), "softmax"
 	case "sparse_categorical_crossentropy":
-		l.fn, l.fuses, l.Sparse = sparse(categorical(fromLogits)), "softmax", true
+		l.fn, l.fuses, l.Sparse = sparse(fromLogits), "softmax", true
 	default:
 		return nil, fmt.Errorf("loss %q is not known; there are %v", name, Losses())
 	}
@@ -49,7 +49,7 @@ func (l *Loss) Width(outputs int) int {
 }
 
 // Eval adds up the loss of rows rows; where dy is not nil it gets the gradient of the sum divided by n. fused says that
-// the gradient is wanted before the activation that the loss fuses with.
+// y comes from the activation that the loss fuses with, and that the gradient is wanted before it.
 func (l *Loss) Eval(dy, y, target []float32, rows, n int, fused bool) float64 {
 	out := len(y) / max(rows, 1)
 	width := l.Width(out)
@@ -61,15 +61,23 @@ func (l *Loss) Eval(dy, y, target []float32, rows, n int, fused bool) float64 {
 		if dy != nil {
 			dr = dy[r*out : (r+1)*out]
 		}
-		if dr == nil || !fused {
+		switch {
+		case !fused:
 			sum += l.fn(dr, yr, tr)
-		} else {
+			continue
+		case l.fuses != "softmax":
 			sum += l.fn(nil, yr, tr)
+		case l.Sparse:
+			sum -= math.Log(math.Max(float64(yr[int(tr[0])]), math.SmallestNonzeroFloat32))
+		default:
+			sum += crossSoftmax(yr, tr)
+		}
+		if dr != nil {
 			l.difference(dr, yr, tr)
 		}
-		for i := range dr {
-			dr[i] *= scale
-		}
+	}
+	for i := range dy {
+		dy[i] *= scale
 	}
 	return sum
 }
@@ -116,7 +124,11 @@ func binary(logits bool) func(d, y, t []float32) float64 {
 			}
 			p := clamp(v, keep, 1-keep)
 			sum -= want*math.Log(p) + (1-want)*math.Log(1-p)
-			if d != nil {
+			switch {
+			case d == nil:
+			case p != v: // what is cut off has no slope
+				d[i] = 0
+			default:
 				d[i] = float32((p - want) / (p * (1 - p)) / n)
 			}
 		}
@@ -124,47 +136,92 @@ func binary(logits bool) func(d, y, t []float32) float64 {
 	}
 }
 
-// categorical divides the row by its sum first, as Keras does.
 func categorical(logits bool) func(d, y, t []float32) float64 {
-	return func(d, y, t []float32) float64 {
-		if logits {
-			p := make([]float32, len(y))
-			logSoftmax(p, y)
-			loss, total := 0.0, 0.0
-			for i := range y {
-				if t[i] != 0 {
-					loss -= float64(t[i]) * float64(p[i])
-				}
-				total += float64(t[i])
-			}
-			for i := range d {
-				d[i] = float32(math.Exp(float64(p[i]))*total) - t[i]
-			}
-			return loss
-		}
-		sum, total, loss := 0.0, 0.0, 0.0
-		for i := range y {
-			sum += float64(y[i])
-			total += float64(t[i])
-		}
-		for i := range y {
-			if t[i] != 0 {
-				loss -= float64(t[i]) * math.Log(clamp(float64(y[i])/sum, keep, 1-keep))
-			}
-		}
-		for i := range d {
-			d[i] = float32(total/sum - float64(t[i])/math.Max(float64(y[i]), keep*sum))
-		}
-		return loss
+	if logits {
+		return crossLogits
 	}
+	return crossProbabilities
 }
 
-func sparse(dense func(d, y, t []float32) float64) func(d, y, t []float32) float64 {
+func crossLogits(d, y, t []float32) float64 {
+	p := make([]float32, len(y))
+	logSoftmax(p, y)
+	loss, total := 0.0, 0.0
+	for i := range y {
+		if t[i] != 0 {
+			loss -= float64(t[i]) * float64(p[i])
+		}
+		total += float64(t[i])
+	}
+	for i := range d {
+		d[i] = float32(math.Exp(float64(p[i]))*total) - t[i]
+	}
+	return loss
+}
+
+// crossProbabilities divides the row by its sum first, as Keras does.
+func crossProbabilities(d, y, t []float32) float64 {
+	sum, slope, loss := 0.0, 0.0, 0.0
+	for _, v := range y {
+		sum += float64(v)
+	}
+	for i, v := range y {
+		q := float64(v) / sum
+		p := clamp(q, keep, 1-keep)
+		if t[i] != 0 {
+			loss -= float64(t[i]) * math.Log(p)
+		}
+		switch {
+		case d == nil:
+		case p != q: // what is cut off has no slope
+			d[i] = 0
+		default:
+			d[i], slope = -t[i]/v, slope+float64(t[i])
+		}
+	}
+	for i := range d {
+		d[i] += float32(slope / sum)
+	}
+	return loss
+}
+
+// crossSoftmax is the loss after softmax, which Keras computes from what softmax was given: nothing is cut off.
+func crossSoftmax(y, t []float32) float64 {
+	loss := 0.0
+	for i, v := range y {
+		if t[i] != 0 {
+			loss -= float64(t[i]) * math.Log(math.Max(float64(v), math.SmallestNonzeroFloat32))
+		}
+	}
+	return loss
+}
+
+// sparse takes a class number for a target.
+func sparse(logits bool) func(d, y, t []float32) float64 {
+	if !logits {
+		return sparseProbabilities
+	}
 	return func(d, y, t []float32) float64 {
 		hot := make([]float32, len(y))
 		hot[int(t[0])] = 1
-		return dense(d, y, hot)
+		return crossLogits(d, y, hot)
 	}
+}
+
+// sparseProbabilities cuts off first and divides by the sum then, as Keras does.
+func sparseProbabilities(d, y, t []float32) float64 {
+	sum := 0.0
+	for _, v := range y {
+		sum += clamp(float64(v), keep, 1-keep)
+	}
+	class := int(t[0])
+	for i := range d {
+		d[i] = 0
+		if v := float64(y[i]); v == clamp(v, keep, 1-keep) {
+			d[i] = float32(1/sum - step(i == class)/v)
+		}
+	}
+	return math.Log(sum) - math.Log(clamp(float64(y[class]), keep, 1-keep))
 }
 
 // Correct counts the rows whose answer is right: the largest output is the wanted class, or, with one output, it lies

@@ -155,7 +155,7 @@ func (t *Trainer) rows(w, lo, hi, rows int, fill Fill, learn bool) {
 	last := len(t.Net.Layers) - 1
 	me.correct = t.Loss.Correct(act(last+1), target, m)
 	if !learn {
-		me.loss = t.Loss.Eval(nil, act(last+1), target, m, rows, false)
+		me.loss = t.Loss.Eval(nil, act(last+1), target, m, rows, t.fused)
 		return
 	}
 	me.loss = t.Loss.Eval(grad(last), act(last+1), target, m, rows, t.fused)

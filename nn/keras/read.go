@@ -28,7 +28,7 @@ type Model struct {
 	Loss      string        // "" where the model was not compiled
 	// FromLogits says that the loss takes outputs before softmax or sigmoid.
 	FromLogits bool
-	Metrics   []string
+	Metrics    []string
 }
 
 // Read reads a file of either kind and gives the network with its weights.
