@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
-
-	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
 // activation is a function over one row. Most are element by element (f and its derivative); those that mix a row's
@@ -289,64 +286,3 @@ func gluShape(in []int) ([]int, error) {
 	out[len(out)-1] /= 2
 	return out, nil
 }
-
-// Activation applies a function to its input, row by row along the last dimension.
-type Activation struct {
-	plain
-	Function string
-
-	act     activation
-	in, out int // last dimensions
-	lead    int
-}
-
-// NewActivation makes a layer of one of Activations.
-func NewActivation(name, function string) *Activation {
-	return &Activation{plain: plain{named{name}}, Function: function}
-}
-
-// Kind is "Activation".
-func (*Activation) Kind() string { return "Activation" }
-
-// Build looks the function up.
-func (a *Activation) Build(in []int, _ *rand.Rand) ([]int, error) {
-	const op = "nn.Activation"
-	if len(in) == 0 {
-		return nil, errs.Errorf(op, errs.Invalid, "layer %q: an activation needs an input of at least one dimension", a.name)
-	}
-	act, err := activationFor(a.Function)
-	if err != nil {
-		return nil, errs.Errorf(op, errs.Invalid, "layer %q: %v", a.name, err)
-	}
-	out := in
-	if act.shape != nil {
-		if out, err = act.shape(in); err != nil {
-			return nil, errs.Errorf(op, errs.Invalid, "layer %q: %v", a.name, err)
-		}
-	}
-	a.act, a.in, a.out, a.lead = act, in[len(in)-1], out[len(out)-1], size(in[:len(in)-1])
-	return out, nil
-}
-
-// Forward applies the function.
-func (a *Activation) Forward(_ *Context, y, x []float32, rows int) {
-	for i := range rows * a.lead {
-		a.act.forward(y[i*a.out:(i+1)*a.out], x[i*a.in:(i+1)*a.in])
-	}
-}
-
-// Backward applies the derivative.
-func (a *Activation) Backward(c *Context, dx, dy, x, y []float32, rows int) {
-	if dx == nil {
-		return
-	}
-	if c.Fused {
-		copy(dx, dy[:rows*a.lead*a.out])
-		return
-	}
-	for i := range rows * a.lead {
-		a.act.backward(dx[i*a.in:(i+1)*a.in], dy[i*a.out:(i+1)*a.out], x[i*a.in:(i+1)*a.in], y[i*a.out:(i+1)*a.out])
-	}
-}
-
-var _ Trainable = (*Activation)(nil)

@@ -30,7 +30,7 @@ func RunPython(t testing.TB, python, script string, args ...string) string {
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
 		text := problems.String()
-		t.Fatalf("python: %v\n%s", err, text[max(0, len(text)-4000):])
+		t.Fatalf("python: %v\n%s", err, text[max(0, len(text)-2000):])
 	}
 	return out.String()
 }

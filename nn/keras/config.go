@@ -2,6 +2,7 @@ package keras
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
-	"github.com/lineshaft/lineshaft/nn/keras/hdf5"
 )
 
 // object is Keras's form of a serialised thing.
@@ -193,17 +193,15 @@ func layerOf(class string, c layerConfig) (nn.Layer, error) {
 		act, err := activationName(c)
 		return nn.NewActivation(c.Name, act), err
 	case "Softmax":
-		return nn.NewActivation(c.Name, "softmax"), nil
+		a := nn.NewActivation(c.Name, "softmax")
+		a.Axis = axis(c.Axis)
+		return a, nil
 	case "ELU":
-		return nn.NewActivation(c.Name, "elu"), plainOnly(c, c.Alpha == nil || *c.Alpha == 1)
+		return nn.NewELU(c.Name, either(c.Alpha, 1)), nil
 	case "LeakyReLU":
-		return nn.NewActivation(c.Name, "leaky_relu"), plainOnly(c, c.NegativeSlope != nil && near(*c.NegativeSlope, 0.2))
+		return nn.NewReLU(c.Name, math.Inf(1), either(c.NegativeSlope, either(c.Alpha, 0.3)), 0), nil
 	case "ReLU":
-		slope := c.NegativeSlope != nil && *c.NegativeSlope != 0
-		if c.MaxValue != nil && *c.MaxValue == 6 {
-			return nn.NewActivation(c.Name, "relu6"), plainOnly(c, !slope && c.Threshold == 0)
-		}
-		return nn.NewActivation(c.Name, "relu"), plainOnly(c, !slope && c.Threshold == 0 && c.MaxValue == nil)
+		return nn.NewReLU(c.Name, either(c.MaxValue, math.Inf(1)), either(c.NegativeSlope, 0), c.Threshold), nil
 	case "Dropout":
 		return nn.NewDropout(c.Name, c.Rate), nil
 	case "Flatten":
@@ -217,10 +215,7 @@ func layerOf(class string, c layerConfig) (nn.Layer, error) {
 	case "Normalization":
 		return standardization(c)
 	case "BatchNormalization", "LayerNormalization":
-		cfg := nn.NormConfig{Axis: axis(c.Axis), Epsilon: 0.001, Center: yes(c.Center), Scale: string(c.Scale) != "false"}
-		if c.Epsilon != nil {
-			cfg.Epsilon = *c.Epsilon
-		}
+		cfg := nn.NormConfig{Axis: axis(c.Axis), Epsilon: either(c.Epsilon, 0.001), Center: yes(c.Center), Scale: string(c.Scale) != "false"}
 		if class == "BatchNormalization" {
 			return nn.NewBatchNormalization(c.Name, cfg), nil
 		}
@@ -234,10 +229,14 @@ func layerOf(class string, c layerConfig) (nn.Layer, error) {
 func standardization(c layerConfig) (nn.Layer, error) {
 	mean, ok := floats(c.Mean)
 	variance, too := floats(c.Variance)
-	if !ok || !too || c.Invert || axis(c.Axis) == -2 {
+	last := axis(c.Axis)
+	if string(c.Axis) == "[]" && len(mean) == 1 { // one number for all
+		last = -1
+	}
+	if !ok || !too || c.Invert || last == -2 {
 		return nil, plainOnly(c, false)
 	}
-	return nn.NewStandardization(c.Name, axis(c.Axis), mean, variance), nil
+	return nn.NewStandardization(c.Name, last, mean, variance), nil
 }
 
 // floats reads a number or a list of numbers; nothing is nil.
@@ -253,7 +252,12 @@ func floats(raw json.RawMessage) (v []float32, ok bool) {
 	return v, err == nil
 }
 
-func near(a, b float64) bool { return a-b < 1e-6 && b-a < 1e-6 }
+func either(v *float64, def float64) float64 {
+	if v == nil {
+		return def
+	}
+	return *v
+}
 
 func plainOnly(c layerConfig, ok bool) error {
 	if ok {
@@ -335,96 +339,3 @@ func archiveNames(n *nn.Network) []string {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-// compiled is what compile was told.
-type compiled struct {
-	Loss            json.RawMessage `json:"loss"`
-	Metrics         json.RawMessage `json:"metrics"`
-	OptimizerConfig json.RawMessage `json:"optimizer_config"`
-}
-
-// compile takes over the loss, the metrics and the optimiser, as far as they are known.
-func (m *Model) compile(c compiled, optimizer json.RawMessage) {
-	if json.Unmarshal(c.Loss, &m.Loss) != nil {
-		var o struct {
-			Class  string `json:"class_name"`
-			Config struct {
-				FromLogits bool `json:"from_logits"`
-			} `json:"config"`
-		}
-		if json.Unmarshal(c.Loss, &o) == nil {
-			m.Loss, m.FromLogits = snake(o.Class), o.Config.FromLogits
-		}
-	}
-	if json.Unmarshal(c.Metrics, &m.Metrics) != nil {
-		m.Metrics = nil
-	}
-	var o object
-	if json.Unmarshal(optimizer, &o) != nil {
-		return
-	}
-	var cfg struct {
-		LearningRate json.RawMessage `json:"learning_rate"`
-		Beta1        float64         `json:"beta_1"`
-		Beta2        float64         `json:"beta_2"`
-		Epsilon      float64         `json:"epsilon"`
-		Rho          float64         `json:"rho"`
-		Momentum     float64         `json:"momentum"`
-		Nesterov     bool            `json:"nesterov"`
-		Centered     bool            `json:"centered"`
-		AMSGrad      bool            `json:"amsgrad"`
-	}
-	var rate float64
-	if json.Unmarshal(o.Config, &cfg) != nil || json.Unmarshal(cfg.LearningRate, &rate) != nil || cfg.AMSGrad {
-		return
-	}
-	kind := strings.ToLower(strings.TrimPrefix(o.Class, "Custom>"))
-	opt, err := nn.NewOptimizer(nn.OptimizerConfig{
-		Type: kind, LearningRate: rate, Beta1: cfg.Beta1, Beta2: cfg.Beta2, Epsilon: cfg.Epsilon,
-		Rho: cfg.Rho, Momentum: cfg.Momentum, Nesterov: cfg.Nesterov, Centered: cfg.Centered,
-	}, m.Network.Params())
-	if err == nil {
-		m.Optimizer = opt
-	}
-}
-
-// optimizerState takes over iterations and slots, in Keras 3's order (iteration, learning rate, then the slots of each
-// weight) or Keras 2's (without the learning rate). State that does not fit is left out: the optimiser starts afresh.
-func (m *Model) optimizerState(state []hdf5.Object) {
-	var arrays [][]float32
-	var rank []int
-	for _, o := range state {
-		d, ok := o.(*hdf5.Dataset)
-		if !ok {
-			return
-		}
-		v, err := d.Floats()
-		if err != nil {
-			return
-		}
-		arrays, rank = append(arrays, v), append(rank, len(d.Dims))
-	}
-	if len(arrays) == 0 || rank[0] != 0 {
-		return
-	}
-	rest := arrays[1:]
-	if len(rest) > 0 && rank[1] == 0 {
-		rest = rest[1:]
-	}
-	var want [][]float32
-	for _, slots := range m.Optimizer.Slots {
-		want = append(want, slots...)
-	}
-	if len(rest) != len(want) {
-		return
-	}
-	for i := range want {
-		if len(rest[i]) != len(want[i]) {
-			return
-		}
-	}
-	for i := range want {
-		copy(want[i], rest[i])
-	}
-	m.Optimizer.Iterations = int64(arrays[0][0])
-}

@@ -48,10 +48,11 @@ func answers(t testing.TB, n *nn.Network, inputs [][]float32) []float32 {
 	return out
 }
 
+// farthest is the largest difference, relative to what is above 1.
 func farthest(a, b []float32) float64 {
 	far := 0.0
 	for i := range a {
-		far = max(far, math.Abs(float64(a[i]-b[i])))
+		far = max(far, math.Abs(float64(a[i]-b[i]))/math.Max(1, math.Abs(float64(b[i]))))
 	}
 	return far
 }

@@ -2,8 +2,11 @@ package keras
 
 import (
 	"archive/zip"
+	"cmp"
 	"encoding/json"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -18,6 +21,15 @@ type obj = map[string]any
 
 func serialized(module, class string, config any) obj {
 	return obj{"module": module, "class_name": class, "config": config, "registered_name": nil}
+}
+
+// real is a number that Python reads as a float: Keras refuses an integer for some settings.
+func real(v float64) json.RawMessage {
+	s := strconv.FormatFloat(v, 'g', -1, 64)
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return json.RawMessage(s)
 }
 
 func float32Policy() obj { return serialized("keras", "DTypePolicy", obj{"name": "float32"}) }
@@ -39,9 +51,9 @@ func initializerObject(i nn.Initializer, def string) obj {
 	switch name {
 	case "zeros", "ones":
 	case "constant":
-		config["value"] = i.Value
+		config["value"] = real(i.Value)
 	case "identity":
-		config["gain"] = max(i.Gain, 1)
+		config["gain"] = real(cmp.Or(i.Gain, 1))
 	default:
 		config["seed"] = nil
 	}
@@ -72,23 +84,43 @@ func layerObject(l nn.Layer) (obj, error) {
 			c[k] = nil
 		}
 	case *nn.Activation:
-		c["activation"] = l.Function
+		return activationObject(l, c)
 	case *nn.Dropout:
-		c["rate"], c["seed"], c["noise_shape"] = l.Rate, nil, nil
+		c["rate"], c["seed"], c["noise_shape"] = real(l.Rate), nil, nil
 	case *nn.Flatten:
 		c["data_format"] = "channels_last"
 	case *nn.Rescaling:
-		c["scale"], c["offset"] = l.Scale, l.Offset
+		c["scale"], c["offset"] = real(l.Scale), real(l.Offset)
 	case *nn.Standardization:
 		c["axis"], c["invert"], c["mean"], c["variance"] = []int{-1}, false, l.Mean, l.Variance
 	case *nn.Normalization:
-		c["axis"], c["epsilon"], c["center"], c["scale"] = l.Config.Axis, l.Config.Epsilon, l.Config.Center, l.Config.Scale
+		c["axis"], c["epsilon"], c["center"], c["scale"] = l.Config.Axis, real(l.Config.Epsilon), l.Config.Center, l.Config.Scale
 		if l.Batch {
 			c["momentum"], c["synchronized"] = 0.99, false
 		}
 	default:
 		return nil, errs.Errorf("keras.Write", errs.Unsupported, "layer %q of kind %s cannot be written", l.Name(), l.Kind())
 	}
+	return serialized("keras.layers", l.Kind(), c), nil
+}
+
+// activationObject uses the layer class of an activation that has settings.
+func activationObject(l *nn.Activation, c obj) (obj, error) {
+	bent, ok := l.Bent()
+	switch {
+	case ok && l.Function == "elu":
+		c["alpha"] = real(bent.Alpha)
+		return serialized("keras.layers", "ELU", c), nil
+	case ok:
+		c["negative_slope"], c["threshold"], c["max_value"] = real(bent.Slope), real(bent.Threshold), nil
+		if !math.IsInf(bent.Max, 1) {
+			c["max_value"] = real(bent.Max)
+		}
+		return serialized("keras.layers", "ReLU", c), nil
+	case l.Function == "gelu_tanh":
+		return nil, errs.Errorf("keras.Write", errs.Unsupported, "layer %q: Keras has no name for activation gelu_tanh", l.Name())
+	}
+	c["activation"] = l.Function
 	return serialized("keras.layers", l.Kind(), c), nil
 }
 
@@ -109,61 +141,8 @@ func modelObject(n *nn.Network) (obj, error) {
 	return o, nil
 }
 
-func optimizerObject(o *nn.Optimizer) obj {
-	c := o.Config
-	config := obj{
-		"name": c.Type, "learning_rate": c.LearningRate, "weight_decay": nil, "clipnorm": nil, "global_clipnorm": nil, "clipvalue": nil,
-		"use_ema": false, "ema_momentum": 0.99, "ema_overwrite_frequency": nil, "loss_scale_factor": nil, "gradient_accumulation_steps": nil,
-	}
-	class := map[string]string{"adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}[c.Type]
-	switch c.Type {
-	case "adam":
-		config["beta_1"], config["beta_2"], config["epsilon"], config["amsgrad"] = c.Beta1, c.Beta2, c.Epsilon, false
-	case "sgd":
-		config["momentum"], config["nesterov"] = c.Momentum, c.Nesterov
-	case "rmsprop":
-		config["rho"], config["momentum"], config["epsilon"], config["centered"] = c.Rho, c.Momentum, c.Epsilon, c.Centered
-	}
-	return serialized("keras.optimizers", class, config)
-}
-
-func (m *Model) compileObject() obj {
-	metrics := m.Metrics
-	if metrics == nil {
-		metrics = []string{}
-	}
-	var loss any = m.Loss
-	if m.FromLogits {
-		loss = serialized("keras.losses", camel(m.Loss), obj{"name": m.Loss, "reduction": "sum_over_batch_size", "from_logits": true})
-	}
-	return obj{"loss": loss, "loss_weights": nil, "metrics": metrics, "weighted_metrics": nil, "run_eagerly": false, "steps_per_execution": 1, "jit_compile": false}
-}
-
 func array(p []float32, dims ...int) *hdf5.Dataset {
 	return &hdf5.Dataset{Attrs: map[string]hdf5.Attribute{}, Dims: dims, Values: p}
-}
-
-// optimizerArrays are the optimiser's variables in Keras 3's order with their names.
-func (m *Model) optimizerArrays() (names []string, arrays []*hdf5.Dataset) {
-	o := m.Optimizer
-	iteration := array([]float32{float32(o.Iterations)})
-	iteration.Integer = true
-	names = []string{"iteration", "learning_rate"}
-	arrays = []*hdf5.Dataset{iteration, array([]float32{float32(o.Config.LearningRate)})}
-	k := 0
-	for _, l := range m.Network.Layers {
-		for _, p := range l.Params() {
-			if !p.Trainable {
-				continue
-			}
-			for s, slot := range o.Config.SlotNames() {
-				names = append(names, m.Network.Name+"_"+l.Name()+"_"+p.Name+"_"+slot)
-				arrays = append(arrays, array(o.Slots[k][s], p.Shape...))
-			}
-			k++
-		}
-	}
-	return names, arrays
 }
 
 // WriteH5 writes the HDF5 layout of Keras 3's model.save("x.h5"), which Keras 2 reads too.
