@@ -36,8 +36,8 @@ func doctorCommand(e *env) *cobra.Command {
 		Short: "Say what this machine offers: cores, kernels, disk, ports, isolation",
 		Long: `Say what this machine offers: cores, kernels, disk, ports, isolation.
 
-It asks this machine and no server, and changes nothing. The exit code is 7 where something would keep the server from
-starting.`,
+It asks this machine and no server, and changes nothing; isolation is tried with an empty task. The exit
+code is 7 where something would keep the server from starting.`,
 		Args: takes,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.load(nil)
@@ -87,6 +87,13 @@ func (e *env) examine(ctx context.Context, c app.Config) []finding {
 	all = append(all, e.examineFolder(c, running))
 	for _, p := range []struct{ key, addr string }{{"listen", c.Listen}, {"serve-listen", c.ServeListen}, {"serve-grpc-listen", c.ServeGRPCListen}} {
 		all = append(all, port(p.key, p.addr, running))
+	}
+	features, err := app.Isolation(ctx)
+	for _, f := range features {
+		all = append(all, finding{Part: "isolation " + f.Name, OK: f.Enforced, Found: f.Detail})
+	}
+	if err != nil {
+		all = append(all, finding{Part: "isolation", Found: err.Error(), Advice: "jobs do not run here"})
 	}
 	return all
 }
