@@ -29,14 +29,20 @@ import (
 
 // Options are what the API works with. The interfaces are declared beside the handlers that use them.
 type Options struct {
-	Jobs    Jobs    // *job.Runner
-	Models  Models  // *model.Registry
-	Sets    Sets    // *data.Sets
-	Code    Code    // uploaded folders
-	Fleet   Fleet   // *fleet.Fleet
-	Control Control // *control.Runner
-	Access  Access  // *access.Service
-	Rows    Rows    // *store.DB
+	Jobs     Jobs     // *job.Runner
+	Models   Models   // *model.Registry
+	Sets     Sets     // *data.Sets
+	Code     Code     // uploaded folders
+	Services Services // *serve.Manager
+	Fleet    Fleet    // *fleet.Fleet
+	Control  Control  // *control.Runner
+	Access   Access   // *access.Service
+	Secrets  Secrets  // *secret.Service
+	Keys     Keys     // rotates the key-encryption keys
+	Shells   Shells   // *local.Local
+	Rows     Rows     // *store.DB
+	// Predict answers a request of TensorFlow Serving's REST API; tfserving.Predict does.
+	Predict func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error)
 
 	Console http.Handler // the console's files; nil serves none
 	Version string
@@ -64,6 +70,7 @@ type Rows interface {
 	SetRows
 	AuditRows
 	EventRows
+	Totals
 }
 
 func (o Options) defaults() Options {
@@ -139,12 +146,17 @@ func (s *server) register() {
 	s.modelRoutes()
 	s.dataRoutes()
 	s.codeRoutes()
+	s.serviceRoutes()
 	s.fleetRoutes()
 	s.controlRoutes()
 	s.userRoutes()
 	s.tokenRoutes()
 	s.grantRoutes()
+	s.secretRoutes()
+	s.keyRoutes()
 	s.auditRoutes()
+	s.overviewRoutes()
+	s.execRoutes()
 	s.eventRoutes()
 	delete(s.huma.OpenAPI().Components.Schemas.Map(), "HumaErrorModel") // the library's own form, never sent
 	delete(s.huma.OpenAPI().Components.Schemas.Map(), "HumaErrorDetail")

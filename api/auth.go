@@ -82,12 +82,3 @@ func (s *server) allow(ctx context.Context, action string, r access.Resource) er
 func (s *server) visible(ctx context.Context, r access.Resource) (bool, error) {
 	return s.o.Access.May(ctx, callOf(ctx).who, "read", r)
 }
-
-// Caller is who asks, for a handler behind the API's.
-func Caller(ctx context.Context) (access.Principal, bool) {
-	c, ok := ctx.Value(callKey{}).(*call)
-	if !ok || c.who.Name == "" {
-		return access.Principal{}, false
-	}
-	return c.who, true
-}

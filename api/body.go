@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -34,8 +35,9 @@ func bodyError(op string, err error) error {
 	return errs.Errorf(op, errs.Invalid, "the body broke off: %v", err)
 }
 
-// readJSON reads a small body strictly: a field that is not known is an error with its place.
-func (s *server) readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+// readJSON reads a small body strictly: a field that is not known is an error with its place. No error repeats anything
+// of a secret body.
+func (s *server) readJSON(w http.ResponseWriter, r *http.Request, into any, secret bool) error {
 	const op = "api.readJSON"
 	if ct := r.Header.Get("Content-Type"); ct != "" {
 		if t, _, err := mime.ParseMediaType(ct); err != nil || t != "application/json" {
@@ -46,16 +48,17 @@ func (s *server) readJSON(w http.ResponseWriter, r *http.Request, into any) erro
 	if err != nil {
 		return err
 	}
-	if len(body) == 0 {
+	if len(bytes.TrimSpace(body)) == 0 {
 		return errs.Errorf(op, errs.Invalid, "the body is empty: send a JSON object; /api/openapi.json says what this call takes")
 	}
-	if !json.Valid(body) {
-		var syntax *json.SyntaxError
-		if err := json.Unmarshal(body, new(any)); errors.As(err, &syntax) {
-			return errs.Errorf(op, errs.Invalid, "the body is no JSON: %v at byte %d", syntax, syntax.Offset)
-		}
+	if b := bytes.TrimSpace(body); b[0] != '{' {
+		return errs.Errorf(op, errs.Invalid, "the body is no JSON object; /api/openapi.json says what this call takes")
 	}
-	if err := manifest.Decode(body, into); err != nil {
+	err = manifest.Decode(body, into)
+	if err != nil && secret {
+		return errs.Errorf(op, errs.KindOf(err), "the body does not fit; it may hold a secret, so it is not said where: /api/openapi.json says what this call takes")
+	}
+	if err != nil {
 		return errs.Errorf(op, errs.KindOf(err), "the body does not fit: %v", err)
 	}
 	return nil

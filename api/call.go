@@ -34,8 +34,8 @@ type writer struct {
 }
 
 func (w *writer) WriteHeader(status int) {
-	if !w.wrote && status >= 200 {
-		w.wrote, w.status = true, status
+	if !w.wrote {
+		w.wrote, w.status = status >= 200, status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

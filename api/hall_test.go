@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -27,7 +29,10 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/trust/access"
+	"github.com/lineshaft/lineshaft/trust/secret"
 )
 
 // hall is a whole server: the real store, access, jobs, registry and loop behind the API, on a TCP port and on the data
@@ -41,6 +46,7 @@ type hall struct {
 	sets    *data.Sets
 	models  *model.Registry
 	fleet   *fleet.Fleet
+	secrets *secret.Service
 	machine *machine
 	url     string
 	log     *logBuffer
@@ -77,7 +83,14 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 	h.run(loop.Run)
 	h.sets = &data.Sets{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
 	h.models = &model.Registry{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
+	serving := serve.New(serve.Options{Store: h.Store, Models: h.models, Runtime: doubling{}, Clock: h.Clock, Log: log})
+	h.run(serving.Run)
+	h.secrets = secret.New(secret.Options{Store: h.Store, Keys: h.Keys, Clock: h.Clock})
 	h.o = api.Options{
+		Services: serving, Secrets: h.secrets, Keys: turns{}, Shells: h.machine,
+		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
+			return tfserving.Predict(ctx, serving, model, version, label, body, nil)
+		},
 		Jobs: h.jobs, Models: h.models, Sets: h.sets, Code: &folders{h: h.Hall}, Fleet: h.fleet, Control: loop, Access: h.access, Rows: h.Store,
 		Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
 	}
@@ -328,6 +341,56 @@ func (m *machine) log(ref exec.TaskRef) *growing {
 func (m *machine) Logs(ctx context.Context, ref exec.TaskRef, offset int64, follow bool) (io.ReadCloser, error) {
 	return io.NopCloser(&logReader{ctx, m.log(ref), offset, follow}), nil
 }
+
+// Shell repeats its input in capitals, tells on standard error what it was asked for, and ends with 7.
+func (m *machine) Shell(ctx context.Context, ref exec.TaskRef, s exec.Shell) (int, error) {
+	m.mu.Lock()
+	st := m.tasks[ref]
+	m.mu.Unlock()
+	if st == nil || st.State != exec.Running {
+		return 0, errs.Errorf("machine.Shell", errs.Conflict, "%v does not run", ref)
+	}
+	if s.TTY {
+		fmt.Fprintf(s.Stdout, "terminal %s %dx%d\n", s.Term, s.Size.Rows, s.Size.Cols)
+		size := <-s.Resize
+		fmt.Fprintf(s.Stdout, "resized %dx%d\n", size.Rows, size.Cols)
+	} else {
+		fmt.Fprintf(s.Stderr, "argv %q\n", s.Argv)
+	}
+	lines := bufio.NewScanner(s.Stdin)
+	for lines.Scan() {
+		fmt.Fprintln(s.Stdout, strings.ToUpper(lines.Text()))
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, errs.E("machine.Shell", errs.Canceled, err)
+	}
+	return 7, nil
+}
+
+// doubling serves every artifact as a model of one number in and one out.
+type doubling struct{}
+
+func (doubling) Load(context.Context, model.Format, io.ReaderAt, int64) (serve.Servable, error) {
+	return doubling{}, nil
+}
+
+func (doubling) Signature() serve.Signature {
+	return serve.Signature{Input: serve.Tensor{Name: "x", Shape: []int{1}}, Output: serve.Tensor{Name: "y", Shape: []int{1}}}
+}
+
+func (doubling) Predict(_ context.Context, dst, x []float32, rows int) error {
+	for i := range rows {
+		dst[i] = 2 * x[i]
+	}
+	return nil
+}
+func (doubling) MemoryBytes() int64 { return 8 }
+func (doubling) Close()             {}
+
+// turns stands for the rotation of keys.
+type turns struct{}
+
+func (turns) Rotate(context.Context, string) (string, int, error) { return "kek_2", 3, nil }
 
 // growing is a log that is written to while others read it.
 type growing struct {

@@ -110,10 +110,28 @@ func (s *server) checkSpec(ctx context.Context, spec job.Spec) error {
 			return err
 		}
 	}
-	if spec.Register != "" {
-		return s.allow(ctx, "create", access.Resource{Type: "model", Name: spec.Register})
+	for _, ref := range spec.Data {
+		if _, err := s.set(ctx, ref, "read"); err != nil {
+			return err
+		}
 	}
-	return nil
+	for _, ref := range spec.Secrets {
+		if _, err := s.secret(ctx, ref.Name, "read"); err != nil {
+			return err
+		}
+	}
+	if spec.Code != "" {
+		if err := s.allow(ctx, "read", access.Resource{Type: "code", Name: spec.Code}); err != nil {
+			return err
+		}
+		if _, err := s.o.Code.Info(ctx, spec.Code); err != nil {
+			return err
+		}
+	}
+	if spec.Register == "" {
+		return nil
+	}
+	return s.allow(ctx, "create", modelResource(spec.Register))
 }
 
 type jobList struct {

@@ -198,5 +198,6 @@ func (s *server) setAlias(ctx context.Context, in *AliasPath, to AliasTarget) (m
 	if err := s.o.Models.SetAlias(ctx, callOf(ctx).who.Actor(), in.Name, in.Alias, to.Version); err != nil {
 		return m, err
 	}
+	s.o.Services.SyncAliases(ctx, in.Name)
 	return s.o.Rows.GetModel(ctx, in.Name)
 }

@@ -23,6 +23,7 @@ type route struct {
 	summary      string
 	open         bool   // reachable without credentials
 	slow         bool   // a stream or an upload: no timeout of its own
+	secret       bool   // the body holds a password or the like: no error repeats any of it
 	takes        string // content type of a body that is no JSON
 	gives        string // content type of an answer that is no JSON
 	body, answer reflect.Type
@@ -53,7 +54,7 @@ func send[I, B, O any](s *server, rt route, h func(ctx context.Context, in *I, b
 	stream(s, rt, func(w http.ResponseWriter, r *http.Request, in *I) error {
 		var body B
 		if rt.body != nil {
-			if err := s.readJSON(w, r, &body); err != nil {
+			if err := s.readJSON(w, r, &body, rt.secret); err != nil {
 				return err
 			}
 		}

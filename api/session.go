@@ -34,7 +34,7 @@ type SignIn struct {
 
 func (s *server) sessionRoutes() {
 	get(s, "/session", "Who the caller is", s.whoami)
-	send(s, route{method: http.MethodPost, path: "/session", summary: "Sign in; the answer sets the session's cookie", open: true}, s.signIn)
+	send(s, route{method: http.MethodPost, path: "/session", summary: "Sign in; the answer sets the session's cookie", open: true, secret: true}, s.signIn)
 	send(s, route{method: http.MethodDelete, path: "/session", summary: "Sign out"}, s.signOut)
 }
 

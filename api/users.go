@@ -56,8 +56,8 @@ func (s *server) userRoutes() {
 	get(s, "/users/{name}", "One account", func(ctx context.Context, in *UserPath) (access.User, error) {
 		return s.o.Access.User(ctx, callOf(ctx).who, in.Name)
 	})
-	send(s, route{method: http.MethodPost, path: "/users", summary: "Make an account"}, s.createUser)
-	send(s, route{method: http.MethodPatch, path: "/users/{name}", summary: "Change an account's role or password, or close it"}, s.changeUser)
+	send(s, route{method: http.MethodPost, path: "/users", summary: "Make an account", secret: true}, s.createUser)
+	send(s, route{method: http.MethodPatch, path: "/users/{name}", summary: "Change an account's role or password, or close it", secret: true}, s.changeUser)
 	send(s, route{method: http.MethodDelete, path: "/users/{name}", summary: "Remove an account with its tokens and grants"}, s.deleteUser)
 	send(s, route{method: http.MethodPost, path: "/users/{name}/link", summary: "Make a link that signs the user in once, within an hour"}, s.linkUser)
 }

@@ -154,3 +154,23 @@ func fault2(op string, err error) error {
 }
 
 var _ job.Store = (*DB)(nil)
+
+// CountJobs counts all jobs by state; states that no job is in are absent.
+func (d *DB) CountJobs(ctx context.Context) (map[job.State]int, error) {
+	const op = "store.CountJobs"
+	rows, err := d.db.QueryContext(ctx, `SELECT state, COUNT(*) FROM jobs GROUP BY state`)
+	if err != nil {
+		return nil, fault(op, err)
+	}
+	defer rows.Close()
+	out := map[job.State]int{}
+	for rows.Next() {
+		var state string
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, fault(op, err)
+		}
+		out[job.State(state)] = n
+	}
+	return out, fault2(op, rows.Err())
+}

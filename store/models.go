@@ -176,3 +176,9 @@ func (d *DB) SetAlias(ctx context.Context, name, alias string, version int64, ev
 }
 
 var _ model.Store = (*DB)(nil)
+
+// CountModels counts the models.
+func (d *DB) CountModels(ctx context.Context) (n int, err error) {
+	err = d.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM models`).Scan(&n)
+	return n, fault2("store.CountModels", err)
+}
