@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/trust/access"
@@ -45,11 +44,11 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 func (s *server) identify(r *http.Request) (access.Principal, error) {
 	const op = "api.identify"
 	if header := r.Header.Get("Authorization"); header != "" {
-		scheme, token, _ := strings.Cut(header, " ")
-		if !strings.EqualFold(scheme, "Bearer") || token == "" {
-			return access.Principal{}, errs.Errorf(op, errs.Unauthenticated, "the Authorization header is not understood: send `Authorization: Bearer ls_…`; `lineshaft tokens create` makes one")
+		token, err := access.Bearer(header)
+		if err != nil {
+			return access.Principal{}, err
 		}
-		return s.o.Access.Authenticate(r.Context(), strings.TrimSpace(token))
+		return s.o.Access.Authenticate(r.Context(), token)
 	}
 	if r.Context().Value(socketKey{}) != nil {
 		return s.o.Access.Socket(), nil

@@ -54,6 +54,8 @@ type Options struct {
 type Local struct {
 	opt Options
 	mu  sync.Mutex // one start at a time: the fence is checked and the intent written under it
+
+	started chan string // folders of attempts, for Watch
 }
 
 // New makes the executor's folder.
@@ -67,7 +69,7 @@ func New(opt Options) (*Local, error) {
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, errs.E("local.New", errs.Other, err)
 	}
-	return &Local{opt: opt}, nil
+	return &Local{opt: opt, started: make(chan string, 1024)}, nil
 }
 
 // intent is what is written down before an attempt is started, without its secrets.
@@ -121,7 +123,9 @@ func (l *Local) Start(ctx context.Context, t exec.Task) error {
 		os.RemoveAll(dir)
 		return diskFault(op, err)
 	}
-	return l.launch(ctx, dir, t)
+	err = l.launch(ctx, dir, t)
+	l.tellStarted(dir)
+	return err
 }
 
 // prepare makes the attempt's folder with the task's files.
