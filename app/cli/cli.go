@@ -124,6 +124,10 @@ Start with:
 		id       string
 		commands []*cobra.Command
 	}{
+		{groupJobs, []*cobra.Command{submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), execCommand(e), whyCommand(e), cancelCommand(e), retryCommand(e)}},
+		{groupModels, []*cobra.Command{dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e)}},
+		{groupHall, []*cobra.Command{fleetCommand(e), cordonCommand(e), uncordonCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e)}},
+		{groupAccess, []*cobra.Command{usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e)}},
 		{groupSelf, []*cobra.Command{configCommand(e), doctorCommand(e), kerasCommand(e), versionCommand(e)}},
 	} {
 		for _, c := range group.commands {

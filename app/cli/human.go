@@ -74,6 +74,8 @@ func (e *env) whenPtr(t *time.Time) string {
 // number writes at most four significant digits, without needless zeros.
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
 func size(n int64) string { return units.Bytes(n).String() }
 
 // count writes "1 file", "2 files".

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ import (
 const opUsage = "cli.usage"
 
 func flagError(cmd *cobra.Command, err error) error {
+	if typed := cmd.Flags().Args(); cmd.HasSubCommands() && len(typed) > 0 { // the flag is that of a command mistyped
+		return unknownCommand(cmd, typed[0])
+	}
 	msg := err.Error()
 	if name, ok := strings.CutPrefix(msg, "unknown flag: --"); ok {
 		var names []string
@@ -49,24 +53,29 @@ func nearestCommand(cmd *cobra.Command, name string) string {
 	return nearest.Name(name, names)
 }
 
-// takes checks the number of arguments against the names in the command's Use line: NAME is needed, [NAME] is not, and
-// NAME... is one or more.
-func takes(cmd *cobra.Command, args []string) error {
-	words := strings.Fields(cmd.Use)[1:]
-	least, most := 0, 0
-	for _, w := range words {
-		switch {
-		case strings.HasSuffix(strings.Trim(w, "[]"), "..."):
+// words are the arguments in a command's Use line: NAME is needed, [NAME] is not, NAME... is one or more.
+func words(cmd *cobra.Command) []string {
+	return slices.DeleteFunc(strings.Fields(cmd.Use)[1:], func(w string) bool { return w == "--" })
+}
+
+// arguments is how many arguments a command takes.
+func arguments(cmd *cobra.Command) (least, most int) {
+	for _, w := range words(cmd) {
+		optional := strings.HasPrefix(w, "[")
+		if !optional {
+			least++
+		}
+		if most++; strings.HasSuffix(strings.TrimSuffix(w, "]"), "...") {
 			most = 1 << 20
-			if !strings.HasPrefix(w, "[") {
-				least++
-			}
-		case strings.HasPrefix(w, "["):
-			most++
-		default:
-			least, most = least+1, most+1
 		}
 	}
+	return least, most
+}
+
+// takes checks the number of arguments against the command's Use line.
+func takes(cmd *cobra.Command, args []string) error {
+	words := words(cmd)
+	least, most := arguments(cmd)
 	usage := "`" + cmd.CommandPath()
 	if len(words) > 0 {
 		usage += " " + strings.Join(words, " ")

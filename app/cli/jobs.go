@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lineshaft/lineshaft/client"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+func jobsCommand(e *env) *cobra.Command {
+	var f job.Filter
+	list := listing[job.Job]{
+		topic: "jobs",
+		fetch: func(ctx context.Context, c *client.Client) ([]job.Job, error) { return c.Jobs(ctx, f) },
+		table: func(jobs []job.Job) *table {
+			t := newTable("no jobs; `lineshaft submit FILE` or `lineshaft run -- CMD` makes one", "ID>", "NAME", "KIND", "STATE", "PROGRESS", "AGE>", "TOOK>", "OWNER", "REASON")
+			for _, j := range jobs {
+				t.row(j.ID, j.Name, j.Kind, j.State, progressOf(j), e.age(j.Created), e.took(j), j.Owner, j.Reason)
+			}
+			return t
+		},
+	}.command(e, &cobra.Command{Use: "list", Short: "List jobs, newest first"})
+	states := []string{"queued", "starting", "running", "stopping", "succeeded", "failed", "canceled"}
+	list.Flags().StringVar((*string)(&f.State), "state", "", "only jobs in this `state`: "+strings.Join(states, ", "))
+	list.Flags().StringVar(&f.Owner, "owner", "", "only jobs of this `account`")
+	list.Flags().IntVar(&f.Limit, "limit", 50, "at most this `number`")
+	list.PreRunE = func(*cobra.Command, []string) error {
+		if f.State == "" {
+			return nil
+		}
+		return oneOf("--state", string(f.State), states...)
+	}
+	show := &cobra.Command{
+		Use: "show JOB", Aliases: []string{"get"},
+		Short: "Show one job",
+		Args:  takes, ValidArgsFunction: e.completeJobs(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.connect()
+			if err != nil {
+				return err
+			}
+			id, err := jobID(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			j, err := c.Job(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return e.show(j, func(w io.Writer) { e.jobDetails(w, j) })
+		},
+	}
+	cmd := group(&cobra.Command{Use: "jobs [JOB]", Short: "List jobs, or show one", Aliases: []string{"job"}}, list, show, scaleCommand(e))
+	complete(cmd, "state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func progressOf(j job.Job) string {
+	if j.Kind == job.Service {
+		up := 0
+		for _, t := range j.Tasks {
+			if t.State == job.Running {
+				up++
+			}
+		}
+		return fmt.Sprintf("%d/%d up", up, len(j.Tasks))
+	}
+	p := j.Progress
+	if p == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%d/%d", p.Epoch, p.Epochs)
+	if !ended(j) {
+		s = fmt.Sprintf("%.0f%%, %s left", 100*p.Fraction, span(seconds(p.ETASeconds)))
+	}
+	if p.ValAccuracy > 0 {
+		s += fmt.Sprintf(", %.2f%%", 100*p.ValAccuracy)
+	}
+	return s
+}
+
+func (e *env) took(j job.Job) string {
+	if j.Started == nil {
+		return ""
+	}
+	end := e.now()
+	if j.Finished != nil {
+		end = *j.Finished
+	}
+	return span(end.Sub(*j.Started))
+}
+
+func (e *env) jobDetails(w io.Writer, j job.Job) {
+	r := j.Spec.Resources
+	asks := fmt.Sprintf("%s cores, %s memory, %s disk", number(r.CPU), r.Memory, r.Disk)
+	if r.Accelerators > 0 {
+		asks += ", " + count(r.Accelerators, "accelerator") + " " + r.Model
+	}
+	attempt := ""
+	if j.Attempt > 0 {
+		attempt = fmt.Sprintf("%d, %s left", j.Attempt, strings.Replace(count(j.RetriesLeft, "retrie"), "1 retrie", "1 retry", 1))
+	}
+	made := ""
+	if j.Model != nil {
+		made = fmt.Sprintf("%s:%d", j.Model.Name, j.Model.Version)
+	}
+	timeout := ""
+	if j.Spec.Timeout > 0 {
+		timeout = time.Duration(j.Spec.Timeout).String()
+	}
+	e.details(w, "job", j.ID, "name", j.Name, "kind", j.Kind, "state", j.State, "reason", j.Reason, "owner", j.Owner,
+		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks, "timeout", timeout,
+		"attempt", attempt, "progress", progressOf(j), "model", made,
+		"created", e.when(j.Created), "started", e.whenPtr(j.Started), "finished", e.whenPtr(j.Finished))
+	if len(j.Tasks) == 0 || j.Attempt == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := newTable("", "TASK>", "ATTEMPT>", "STATE", "NODE", "PID>", "EXIT>", "RESTARTS>", "REASON")
+	for _, k := range j.Tasks {
+		pid, exit := "", ""
+		if k.PID > 0 && k.State == job.Running {
+			pid = itoa(int64(k.PID))
+		}
+		if k.Ended != nil {
+			exit = itoa(int64(k.ExitCode))
+		}
+		t.row(k.Index, k.Attempt, k.State, k.Node, pid, exit, k.Restarts, k.Reason)
+	}
+	e.print(w, t)
+}
+
+// shellWords writes a command so that a shell would read it the same.
+func shellWords(command []string) string {
+	words := make([]string, len(command))
+	for i, w := range command {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$`;&|<>(){}*?[]#~!") {
+			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+		words[i] = w
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lineshaft/lineshaft/client"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// runFlags are what `run` may say of a job.
+type runFlags struct {
+	spec         job.Spec
+	memory, disk string
+	timeout      time.Duration
+	env, secrets []string
+	code         codeFlags
+	detach, dry  bool
+}
+
+func runCommand(e *env) *cobra.Command {
+	var o runFlags
+	cmd := &cobra.Command{
+		Use:   "run -- CMD...",
+		Short: "Run a program as a job and show its output",
+		Long: `Run a program as a job and show its output.
+
+The exit code is the program's. Ctrl-C cancels the job; a second ctrl-C does not wait for its end. The program runs
+isolated, in an empty folder of its own, or in a copy of the one that --code names.`,
+		Example: `  lineshaft run -- sh -c 'echo hello; nproc'
+  lineshaft run --code . --cpu 2 --memory 4GiB -- python3 train.py --epochs 3
+  lineshaft run --secret hub-token=HUB_TOKEN --network host -- ./fetch.sh`,
+		Args: takes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), e, args)
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+func (o *runFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the program's name is the program's
+	f.StringVar(&o.spec.Name, "name", "", "`name` of the job (default the program's)")
+	f.Float64Var(&o.spec.Resources.CPU, "cpu", 0, "`cores` (default 1)")
+	f.StringVar(&o.memory, "memory", "", "`size` of memory (default 1GiB)")
+	f.StringVar(&o.disk, "disk", "", "`size` of its folder (default 1GiB)")
+	f.IntVar(&o.spec.Resources.Accelerators, "accelerators", 0, "`number` of accelerators")
+	f.IntVar(&o.spec.Tasks, "tasks", 0, "`number` of processes that start together (default 1)")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "`NAME=VALUE` in its environment; for what is secret see --secret")
+	f.StringArrayVar(&o.secrets, "secret", nil, "a stored secret as `NAME=VARIABLE` in its environment or NAME=/FILE in memory")
+	f.StringArrayVar(&o.spec.Data, "dataset", nil, "`data set` it may read, for example mnist or mnist@1")
+	f.StringVar(&o.spec.Isolation.Network, "network", "", "`host` or none")
+	f.StringArrayVar(&o.spec.Isolation.Require, "require", nil, "isolation `feature` that must be enforced, as `why` names it")
+	f.DurationVar(&o.timeout, "timeout", 0, "end it after this `time`")
+	f.IntVar(&o.spec.Retries, "retries", 0, "run it again so many `times` when it fails")
+	f.IntVar(&o.spec.Priority, "priority", 0, "-100 to 100; higher `goes first`")
+	f.BoolVarP(&o.detach, "detach", "d", false, "do not wait for it")
+	o.code.flags(cmd)
+	dryRun(cmd, &o.dry)
+	complete(cmd, "network", cobra.FixedCompletions([]string{"host", "none"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// text is the specification that the flags make.
+func (o *runFlags) text(command []string) ([]byte, error) {
+	const op = "cli.run"
+	s := o.spec
+	s.Kind, s.Command, s.Timeout = job.Command, command, job.Duration(o.timeout)
+	for _, size := range []struct {
+		text string
+		dst  *units.Bytes
+	}{{o.memory, &s.Resources.Memory}, {o.disk, &s.Resources.Disk}} {
+		if size.text == "" {
+			continue
+		}
+		v, err := units.ParseBytes(size.text)
+		if err != nil {
+			return nil, err
+		}
+		*size.dst = v
+	}
+	s.Env = map[string]string{}
+	for _, pair := range o.env {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, errs.Errorf(op, errs.Invalid, "--env %q: write NAME=VALUE", pair)
+		}
+		s.Env[name] = value
+	}
+	for _, pair := range o.secrets {
+		name, to, ok := strings.Cut(pair, "=")
+		if !ok || name == "" || to == "" {
+			return nil, errs.Errorf(op, errs.Invalid, "--secret %q: write NAME=VARIABLE or NAME=/FILE, of a secret that `lineshaft secrets` lists", pair)
+		}
+		ref := job.SecretRef{Name: name, Env: to}
+		if file, ok := strings.CutPrefix(to, "/"); ok {
+			ref = job.SecretRef{Name: name, File: file}
+		}
+		s.Secrets = append(s.Secrets, ref)
+	}
+	return json.Marshal(s)
+}
+
+func (o *runFlags) run(ctx context.Context, e *env, command []string) error {
+	text, err := o.text(command)
+	if err != nil {
+		return err
+	}
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	if text, err = o.code.add(ctx, e, c, text, o.dry); err != nil {
+		return err
+	}
+	j, err := c.Submit(ctx, text, contentType(text), o.dry)
+	if err != nil {
+		return err
+	}
+	if o.dry || o.detach {
+		return e.submitted(j, o.dry)
+	}
+	e.note("job/%d %s", j.ID, j.Name)
+	last, err := e.follow(ctx, c, j.ID)
+	if interrupted(ctx, err) {
+		last, err = e.cancelAndWait(c, j.ID)
+	}
+	if err != nil {
+		return err
+	}
+	return e.ranTo(last)
+}
+
+// cancelAndWait ends the job of a person who pressed ctrl-C. A second ctrl-C ends this program.
+func (e *env) cancelAndWait(c *client.Client, id job.ID) (job.Job, error) {
+	e.note("canceling job/%d; ctrl-C again does not wait for it", id)
+	ctx := context.Background() // the one of the command has ended
+	if j, err := c.Cancel(ctx, id, false); err != nil {
+		return j, err
+	}
+	return e.follow(ctx, c, id)
+}
+
+// ranTo gives the exit code of the program, of the first task that has one.
+func (e *env) ranTo(j job.Job) error {
+	if j.State == job.Succeeded {
+		return nil
+	}
+	if j.State == job.Canceled {
+		e.note("job/%d was canceled", j.ID)
+		return exitError{errs.Canceled.ExitCode()}
+	}
+	for _, t := range j.Tasks {
+		if t.ExitCode > 0 {
+			e.note("job/%d failed: %s", j.ID, oneLine(j.Reason))
+			return exitError{t.ExitCode}
+		}
+	}
+	return outcome(j)
+}

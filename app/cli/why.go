@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+func whyCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "why JOB",
+		Short: "Say why a job is as it is, from the record of the decisions that made it so",
+		Example: `  lineshaft why job/12
+  lineshaft why mnist`,
+		Args: takes, ValidArgsFunction: e.completeJobs(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if kind, _, ok := strings.Cut(args[0], "/"); ok && kind != "job" {
+				return errs.Errorf("cli.why", errs.Unsupported, "no reasons are kept for a %s; `lineshaft why job/ID` explains jobs", kind)
+			}
+			c, err := e.connect()
+			if err != nil {
+				return err
+			}
+			id, err := jobID(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			x, err := c.Why(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return e.show(x, func(w io.Writer) { e.explain(w, x) })
+		},
+	}
+}
+
+func (e *env) explain(w io.Writer, x job.Explanation) {
+	fmt.Fprintln(w, clean(x.Summary))
+	if len(x.Reasons) > 0 {
+		fmt.Fprintln(w)
+		t := newTable("", "CONSTRAINT", "NEEDED", "OFFERED", "DETAIL")
+		for _, r := range x.Reasons {
+			t.row(r.Constraint, r.Needed, r.Offered, r.Detail)
+		}
+		e.print(w, t)
+	}
+	if len(x.Isolation) > 0 {
+		fmt.Fprintln(w)
+		t := newTable("", "ISOLATION", "ENFORCED", "DETAIL")
+		for _, f := range x.Isolation {
+			t.row(f.Name, yesNo(f.Enforced), f.Detail)
+		}
+		e.print(w, t)
+	}
+}
