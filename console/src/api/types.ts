@@ -1,0 +1,69 @@
+/** The bodies of the API, as the domain packages write them. */
+
+export type JobState = 'queued' | 'starting' | 'running' | 'stopping' | 'succeeded' | 'failed' | 'canceled';
+export const jobStates: JobState[] = ['queued', 'starting', 'running', 'stopping', 'succeeded', 'failed', 'canceled'];
+export const ended = (s: JobState) => s === 'succeeded' || s === 'failed' || s === 'canceled';
+
+export interface List<T> { items: T[] | null; next?: string }
+export interface Reason { constraint: string; needed: string; offered: string; detail: string }
+export interface Feature { name: string; enforced: boolean; detail: string }
+export interface Progress {
+  epoch: number; epochs: number; fraction: number; eta_seconds: number;
+  loss: number; accuracy: number; val_loss: number; val_accuracy: number;
+}
+export interface Task {
+  index: number; attempt: number; state: JobState; node?: string; pid?: number; exit_code: number; reason?: string;
+  started?: string; ended?: string; isolation?: Feature[]; restarts?: number; accelerators?: string[];
+}
+export interface Resources { cpu?: number; memory?: number | string; disk?: number | string; processes?: number; accelerators?: number; model?: string }
+export interface Spec {
+  name: string; kind?: string; command?: string[]; data?: string[]; train?: unknown; tasks?: number; resources: Resources;
+  register?: string; [other: string]: unknown;
+}
+export interface Job {
+  id: number; name: string; kind: 'train' | 'command' | 'service'; owner: string; state: JobState; reason: string; priority: number; spec: Spec;
+  attempt: number; retries_left: number; created: string; started?: string; finished?: string;
+  progress?: Progress; tasks: Task[] | null; model?: { name: string; version: number }; reasons?: Reason[]; not_before?: string;
+}
+export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null }
+export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
+
+export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }
+export interface Lineage { job?: number; attempt?: number; data?: string[]; spec?: unknown }
+export interface Version {
+  model: string; version: number; digest: string; size: number; format: string; source: string; creator: string; created: string;
+  metrics?: Record<string, number>; lineage: Lineage;
+}
+export interface ModelDetail extends Model { items: Version[] | null }
+
+export type ServeState = 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
+export interface VersionStatus { version: number; state: ServeState; error?: string; labels?: string[] | null; loaded?: string; memory_bytes?: number; requests?: number; errors?: number }
+export interface Service {
+  model: string; version?: number; default?: number; versions: VersionStatus[] | null; requests: number; errors: number; rps: number; p50_ms: number; p99_ms: number; created?: string;
+}
+
+export interface Node {
+  name: string; cpu: number; memory: number; disk: number; accelerators?: { id: string; model?: string; memory?: number }[];
+  cordoned: boolean; reason?: string;
+}
+export type ActionState = 'proposed' | 'decided' | 'applied' | 'verified' | 'failed';
+export type Mode = 'off' | 'advise' | 'act';
+export interface Action {
+  id: string; time: string; policy: string; mode: Mode; subject: string; verb: string;
+  reasons: string[] | null; evidence: { name: string; value: string }[] | null; state: ActionState; outcome: string; by?: string; changed: string;
+}
+export interface Policy { name: string; about: string; mode: Mode }
+
+export interface Entry {
+  seq: number; time: string; actor: string; action: string; subject: string; outcome: string; detail?: unknown; prev: string; hash: string;
+}
+export interface Verdict { ok: boolean; entries: number; broken?: number; message: string }
+
+export interface Event { seq: number; time: string; topic: string; kind: string; subject: string; actor: string; data?: unknown }
+export interface Me { name: string; role: string; via: string }
+
+export interface Overview {
+  version: string; uptime_seconds: number; nodes: Node[] | null; jobs: Partial<Record<JobState, number>>;
+  cpu_used: number; cpu_total: number; memory_used: number; memory_total: number;
+  models: number; services: number; rps: number; p99_ms: number; actions_24h: number; events: Event[] | null;
+}

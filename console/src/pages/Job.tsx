@@ -1,0 +1,174 @@
+import { Button, Modal } from '@mantine/core';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Link, useParams } from 'react-router';
+import { post } from '../api/client';
+import { useJob, useWhy } from '../api/queries';
+import { ended, type Feature, type Job as Record, type Task } from '../api/types';
+import { bytes, fullTime, number, percent, seconds, span, value } from '../format';
+import { useT } from '../i18n';
+import { Retry, Stop } from '../ui/icons';
+import { done, failed } from '../ui/notify';
+import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } from '../ui/parts';
+import { Reasons } from '../ui/reasons';
+import { kind } from '../ui/words';
+import { yaml } from '../ui/yaml';
+import { Curves } from './job/Curves';
+import { Log } from './job/Log';
+
+export default function Job() {
+  const { t } = useT();
+  const id = Number(useParams().id);
+  useTitle(`${t('job')} ${id}`);
+  const job = useJob(id);
+  if (job.error) return <Problem error={job.error} retry={() => void job.refetch()} />;
+  const j = job.data;
+  if (!j) return <><div className="card" style={{ height: 132 }}><div className="b"><Skeleton height={44} width={260} /></div></div><div className="card c8" style={{ height: 330 }} /><div className="card c4" style={{ height: 330 }} /></>;
+  const curves = j.kind === 'train' || !!j.progress;
+  return (
+    <>
+      <Head j={j} />
+      <Curves j={j} className={curves ? 'c8' : 'c7'} />
+      <WhyCard j={j} className={curves ? 'c4' : 'c5'} />
+      <Log j={j} key={`log${j.id}`} />
+      <Tasks j={j} />
+      <Card className="c7" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(j.spec)}</pre></Card>
+      <Details j={j} className="c5" />
+    </>
+  );
+}
+
+function Head({ j }: { j: Record }) {
+  const { t, lang } = useT();
+  const now = useNow();
+  const client = useQueryClient();
+  const [asking, setAsking] = useState(false);
+  const act = useMutation({
+    mutationFn: (what: 'cancel' | 'retry') => post<Record>(`/jobs/${j.id}/${what}`),
+    onSuccess: (next, what) => {
+      if (next?.id) client.setQueryData(['job', j.id], next);
+      void client.invalidateQueries({ queryKey: ['jobs'] });
+      done(what === 'cancel' ? t('job.cancel.done', { id: j.id }) : t('job.retry.done', { id: j.id }));
+    },
+    onError: (err) => failed(t, err),
+    onSettled: () => setAsking(false),
+  });
+  const p = j.progress;
+  return (
+    <section className="card" aria-label={j.name}>
+      <header style={{ minHeight: 44 }}>
+        <h2 className="break">{j.name} <span className="mono dim">#{j.id}</span></h2>
+        <JobPill state={j.state} />
+        <span className="note">{kind(t, j.kind)} · {j.owner}</span>
+        <span className="r">
+          {!ended(j.state) && <Button variant="default" leftSection={<Stop size={14} />} disabled={j.state === 'stopping'} onClick={() => setAsking(true)}>{t('cancel')}</Button>}
+          {(j.state === 'failed' || j.state === 'canceled') && <Button leftSection={<Retry size={14} />} loading={act.isPending} onClick={() => act.mutate('retry')}>{t('retry')}</Button>}
+        </span>
+      </header>
+      <div className="kpis flush">
+        <Kpi label={t('progress')} value={p ? percent(p.fraction, lang) : t('job.attempt', { n: j.attempt })} sub={p && <Bar wide fraction={p.fraction} label={t('progress')} />} />
+        {p ? (
+          <>
+            <Kpi label={t('epoch')} value={number(p.epoch, lang)} unit={`/ ${number(p.epochs, lang)}`} sub={!ended(j.state) && t('left.short', { v: span(p.eta_seconds, lang) })} />
+            <Kpi label={t('loss')} value={value(p.loss, lang)} sub={`${t('validation')} ${value(p.val_loss, lang)}`} />
+            <Kpi label={t('accuracy')} value={percent(p.accuracy, lang, 2)} sub={`${t('validation')} ${percent(p.val_accuracy, lang, 2)}`} />
+          </>
+        ) : (
+          <>
+            <Kpi label={t('tasks')} value={number(j.tasks?.length ?? 0, lang)} sub={t('job.running', { n: (j.tasks ?? []).filter((x) => x.state === 'running').length })} />
+            <Kpi label={t('priority')} value={number(j.priority, lang)} sub={t('job.retries', { n: j.retries_left })} />
+          </>
+        )}
+        <Kpi label={t('duration')} value={span(seconds(j.started, j.finished, now), lang)} sub={j.started ? fullTime(j.started, lang) : t('job.not_started')} />
+      </div>
+      <Modal opened={asking} onClose={() => setAsking(false)} title={t('job.cancel.title', { name: j.name, id: j.id })} closeButtonProps={{ 'aria-label': t('close') }}>
+        <p>{t('job.cancel.text')}</p>
+        <div className="dialog-foot">
+          <Button variant="default" onClick={() => setAsking(false)}>{t('keep')}</Button>
+          <Button color="red" loading={act.isPending} onClick={() => act.mutate('cancel')}>{t('job.cancel')}</Button>
+        </div>
+      </Modal>
+    </section>
+  );
+}
+
+function WhyCard({ j, className }: { j: Record; className: string }) {
+  const { t } = useT();
+  const why = useWhy(j.id);
+  return (
+    <Card className={className} title={j.state === 'queued' ? t('why.pending') : t('why')} note={<code>why job/{j.id}</code>}>
+      {why.error ? <div className="b"><Problem error={why.error} retry={() => void why.refetch()} /></div>
+        : !why.data ? <div className="b" style={{ minHeight: 200 }}><Skeleton height={60} /></div>
+          : (
+            <>
+              <p className="b break">{why.data.summary}</p>
+              {!!why.data.reasons?.length && <Reasons reasons={why.data.reasons} />}
+              {!!why.data.isolation?.length && <Isolation features={why.data.isolation} />}
+            </>
+          )}
+    </Card>
+  );
+}
+
+function Isolation({ features }: { features: Feature[] }) {
+  const { t } = useT();
+  return (
+    <div className="b" style={{ borderTop: '1px solid var(--line2)' }}>
+      <h3 className="sub">{t('isolation')}</h3>
+      <ul className="features">
+        {features.map((f) => (
+          <li key={f.name} title={f.detail}>
+            <Pill shape={f.enforced ? 'check' : 'ring'} tone={f.enforced ? 'ok' : 'warn'}><span className="mono">{f.name}</span></Pill>
+            <span className="dim clip">{f.detail || (f.enforced ? t('isolation.enforced') : t('isolation.not'))}</span>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Tasks({ j }: { j: Record }) {
+  const { t, lang } = useT();
+  const now = useNow();
+  const row = (x: Task) => (
+    <tr key={x.index}>
+      <td className="mono">{x.index}</td>
+      <td><JobPill state={x.state} /></td>
+      <td>{number(x.attempt, lang)}{!!x.restarts && <span className="dim"> · {t('task.restarts', { n: x.restarts })}</span>}</td>
+      <td className="mono">{x.node || '–'}</td>
+      <td className="mono">{x.pid || '–'}</td>
+      <td className="mono">{ended(x.state) ? x.exit_code : '–'}</td>
+      <td>{span(seconds(x.started, x.ended, now), lang)}</td>
+      <td className="dim break">{x.reason || (x.accelerators?.length ? x.accelerators.join(', ') : '–')}</td>
+    </tr>
+  );
+  return (
+    <Card title={t('tasks')} note={t('count', { n: number(j.tasks?.length ?? 0, lang) })}>
+      <div className="scroll">
+        <table className="t">
+          <thead><tr><th>{t('task')}</th><th>{t('state')}</th><th>{t('attempt')}</th><th>{t('node')}</th><th>{t('task.pid')}</th><th>{t('task.exit')}</th><th>{t('duration')}</th><th>{t('reason')}</th></tr></thead>
+          <tbody>{(j.tasks ?? []).map(row)}</tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
+function Details({ j, className }: { j: Record; className: string }) {
+  const { t, lang } = useT();
+  const r = j.spec.resources ?? {};
+  return (
+    <Card className={className} title={t('details')}>
+      <dl className="facts b">
+        <dt>{t('resources')}</dt><dd>{t('node.cores', { n: number(r.cpu ?? 0, lang, 2) })} · {bytes(r.memory, lang)}{r.accelerators ? ` · ${t('resources.accelerators', { n: r.accelerators })}` : ''}</dd>
+        <dt>{t('created')}</dt><dd>{fullTime(j.created, lang)}</dd>
+        {j.started && <><dt>{t('started')}</dt><dd>{fullTime(j.started, lang)}</dd></>}
+        {j.finished && <><dt>{t('finished')}</dt><dd>{fullTime(j.finished, lang)}</dd></>}
+        <dt>{t('attempt')}</dt><dd>{number(j.attempt, lang)} · {t('job.retries', { n: j.retries_left })}</dd>
+        {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
+        {j.model && <><dt>{t('model')}</dt><dd><Link to={`/models/${encodeURIComponent(j.model.name)}`} className="mono">{j.model.name}:{j.model.version}</Link></dd></>}
+        {j.reason && <><dt>{t('reason')}</dt><dd>{j.reason}</dd></>}
+      </dl>
+    </Card>
+  );
+}
