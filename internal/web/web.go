@@ -48,17 +48,26 @@ func Guard(next http.Handler, opts Options) http.Handler {
 }
 
 func (o Options) check(r *http.Request) error {
-	const op = "web.Guard"
-	if !o.hostAllowed(r.Host) {
-		return errs.Errorf(op, errs.Denied, "the request names the host %q; this server answers to localhost and loopback addresses only: "+
-			"use http://localhost, or let the proxy in front set the Host header", short(r.Host))
-	}
 	origin := r.Header.Get("Origin")
-	switch {
-	case origin != "" && !o.originAllowed(origin, r.Host):
+	if err := o.Check(r.Host, origin); err != nil {
+		return err
+	}
+	if origin == "" && crossSite(r) {
+		return errs.Errorf("web.Guard", errs.Denied, "a page of another site may not call this server: only its own pages and programs may")
+	}
+	return nil
+}
+
+// Check refuses a foreign host or origin; an empty origin is that of a program. It is for what speaks HTTP without
+// net/http.
+func (o Options) Check(host, origin string) error {
+	const op = "web.Check"
+	if !o.hostAllowed(host) {
+		return errs.Errorf(op, errs.Denied, "the request names the host %q; this server answers to localhost and loopback addresses only: "+
+			"use http://localhost, or let the proxy in front set the Host header", short(host))
+	}
+	if origin != "" && !o.originAllowed(origin, host) {
 		return errs.Errorf(op, errs.Denied, "a page of %q may not call this server: only its own pages and programs may", short(origin))
-	case origin == "" && crossSite(r):
-		return errs.Errorf(op, errs.Denied, "a page of another site may not call this server: only its own pages and programs may")
 	}
 	return nil
 }

@@ -116,6 +116,7 @@ func open(t testing.TB, edit ...func(*tfserving.Options)) *port {
 		}
 	}
 	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(p.manager.Metrics())
 	o := tfserving.Options{
 		Manager:   p.manager,
 		Metrics:   metrics,
@@ -617,6 +618,25 @@ func TestVersionsAreSwappedUnderHTTPLoadWithoutAFailedRequest(t *testing.T) {
 	}
 	close(stop)
 	clients.Wait()
+}
+
+func TestRequestsAreCountedForPrometheus(t *testing.T) {
+	p := open(t)
+	for range 3 {
+		p.ask(t, "POST", "/v1/models/r:predict", `{"instances": [`+twelve("1")+`]}`)
+	}
+	p.ask(t, "POST", "/v1/models/r:predict", `{"instances": [1]}`)
+	code, text := p.ask(t, "GET", "/Monitoring/prometheus/metrics", "")
+	for _, line := range []string{
+		`lineshaft_serve_requests_total{model="r",version="2"} 4`, `lineshaft_serve_errors_total{model="r",version="2"} 1`,
+		`lineshaft_serve_version_state{model="r",state="AVAILABLE",version="1"} 1`, `lineshaft_serve_request_duration_seconds_count{model="r"} 4`,
+		`:tensorflow:serving:request_count{model_name="r",status="OK"} 3`,
+		`:tensorflow:serving:request_latency_bucket{API="Predict",entrypoint="REST",model_name="r",le="+Inf"} 4`,
+	} {
+		if code != 200 || !strings.Contains(text, line+"\n") {
+			t.Errorf("%d: %q is not in\n%s", code, line, text)
+		}
+	}
 }
 
 func TestTheConsoleAsksTheSameWay(t *testing.T) {
