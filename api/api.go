@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -158,8 +159,9 @@ func (s *server) register() {
 	s.overviewRoutes()
 	s.execRoutes()
 	s.eventRoutes()
-	delete(s.huma.OpenAPI().Components.Schemas.Map(), "HumaErrorModel") // the library's own form, never sent
-	delete(s.huma.OpenAPI().Components.Schemas.Map(), "HumaErrorDetail")
+	for _, t := range []reflect.Type{reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[huma.ErrorDetail]()} {
+		delete(s.huma.OpenAPI().Components.Schemas.Map(), schemaName(t, "")) // the library's own form, never sent
+	}
 	var err error
 	if s.spec, err = json.Marshal(s.huma.OpenAPI()); err != nil {
 		panic(err) // the document is made of this program's types alone

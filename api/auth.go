@@ -77,6 +77,14 @@ func (s *server) allow(ctx context.Context, action string, r access.Resource) er
 	return s.o.Access.Authorize(ctx, callOf(ctx).who, action, r)
 }
 
+// hidden tells that a thing is not there in the same words as that it may not be known of.
+func hidden(err error, r access.Resource) error {
+	if errs.Is(err, errs.NotFound) {
+		return access.Missing(r)
+	}
+	return err
+}
+
 // visible reports whether the caller may know of the thing, for lists and streams.
 func (s *server) visible(ctx context.Context, r access.Resource) (bool, error) {
 	return s.o.Access.May(ctx, callOf(ctx).who, "read", r)

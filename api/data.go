@@ -47,10 +47,7 @@ func (s *server) set(ctx context.Context, ref, action string) (data.Set, error) 
 	if err == nil {
 		err = s.allow(ctx, action, setResource(set))
 	}
-	if errs.Is(err, errs.NotFound) {
-		return data.Set{}, errs.Errorf("api.set", errs.NotFound, "no data set %q; `lineshaft data list` lists them, `lineshaft data import` adds one", ref)
-	}
-	return set, err
+	return set, hidden(err, access.Resource{Type: "data", Name: ref})
 }
 
 func (s *server) listData(ctx context.Context, in *Listing) (Page[data.Set], error) {

@@ -69,10 +69,7 @@ func (s *server) job(ctx context.Context, id job.ID, action string) (job.Job, er
 	if err == nil {
 		err = s.allow(ctx, action, jobResource(j))
 	}
-	if errs.Is(err, errs.NotFound) {
-		return job.Job{}, errs.Errorf("api.job", errs.NotFound, "no job %d; `lineshaft jobs` lists them", id)
-	}
-	return j, err
+	return j, hidden(err, jobResource(job.Job{ID: id}))
 }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request, in *Change) error {

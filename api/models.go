@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
@@ -79,21 +80,24 @@ func (s *server) model(ctx context.Context, name, action string) (model.Model, e
 	if err == nil {
 		err = s.allow(ctx, action, modelResource(name))
 	}
-	if errs.Is(err, errs.NotFound) {
-		return model.Model{}, errs.Errorf("api.model", errs.NotFound, "no model %q; `lineshaft models` lists them", name)
-	}
-	return m, err
+	return m, hidden(err, modelResource(name))
 }
 
+// version finds a version that the caller may do the action to. It belongs to whoever made it.
 func (s *server) version(ctx context.Context, in *VersionPath, action string) (model.Version, error) {
-	if _, err := s.model(ctx, in.Name, action); err != nil {
-		return model.Version{}, err
-	}
 	v, err := s.o.Rows.GetVersion(ctx, in.Name, in.Version)
 	if errs.Is(err, errs.NotFound) {
-		return model.Version{}, errs.Errorf("api.version", errs.NotFound, "model %q has no version %d; `lineshaft models %s` lists them", in.Name, in.Version, in.Name)
+		if _, err := s.model(ctx, in.Name, action); err != nil {
+			return model.Version{}, err
+		}
+		return model.Version{}, errs.Errorf("api.version", errs.NotFound, "model %q has no version %d; `lineshaft models show %s` lists them", in.Name, in.Version, in.Name)
 	}
-	return v, err
+	if err == nil {
+		r := modelResource(in.Name)
+		r.Owner = strings.TrimPrefix(v.Creator, "user/")
+		err = s.allow(ctx, action, r)
+	}
+	return v, hidden(err, modelResource(in.Name))
 }
 
 func (s *server) listModels(ctx context.Context, in *Listing) (Page[model.Model], error) {

@@ -98,12 +98,15 @@ func (rt route) operation(s *server) huma.Operation {
 		Tags: []string{strings.Split(rt.path, "/")[1]}, Responses: map[string]*huma.Response{},
 		SkipValidateBody: true, BodyReadTimeout: -1 * time.Second,
 	}
+	if rt.open {
+		op.Security = []map[string][]string{{}}
+	}
 	registry := s.huma.OpenAPI().Components.Schemas
 	switch {
 	case rt.gives != "":
 		op.DefaultStatus = http.StatusOK
 		op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
-			rt.gives: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+			rt.gives: {Schema: bytesOf(rt.gives)},
 		}}
 	case rt.answer == reflect.TypeFor[none]():
 		op.DefaultStatus = http.StatusNoContent
@@ -114,6 +117,14 @@ func (rt route) operation(s *server) huma.Operation {
 	}
 	op.Responses["default"] = jsonResponse("what was wrong, where, and what to do next", registry.Schema(reflect.TypeFor[Error](), true, "Error"))
 	return op
+}
+
+// bytesOf is the schema of a body that handlers read or write as it is.
+func bytesOf(contentType string) *huma.Schema {
+	if contentType == "application/json" {
+		return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+	}
+	return &huma.Schema{Type: huma.TypeString, Format: "binary"}
 }
 
 func jsonResponse(description string, s *huma.Schema) *huma.Response {
@@ -130,7 +141,7 @@ func (rt route) describe(s *server) {
 	case rt.takes != "":
 		content = map[string]*huma.MediaType{}
 		for t := range strings.FieldsSeq(rt.takes) {
-			content[t] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+			content[t] = &huma.MediaType{Schema: bytesOf(t)}
 		}
 	default:
 		return

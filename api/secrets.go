@@ -45,10 +45,7 @@ func (s *server) secret(ctx context.Context, name, action string) (secret.Secret
 	if err == nil {
 		err = s.allow(ctx, action, secretResource(c))
 	}
-	if errs.Is(err, errs.NotFound) {
-		return secret.Secret{}, errs.Errorf("api.secret", errs.NotFound, "no secret %q; `lineshaft secrets list` lists them, `lineshaft secrets set %s` makes one", name, name)
-	}
-	return c, err
+	return c, hidden(err, access.Resource{Type: "secret", Name: name})
 }
 
 // listSecrets shows each their own, so it asks for each instead of for all.

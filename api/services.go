@@ -53,10 +53,7 @@ func (s *server) service(ctx context.Context, model, action string) (serve.Servi
 	if err == nil {
 		err = s.allow(ctx, action, serviceResource(model))
 	}
-	if errs.Is(err, errs.NotFound) {
-		return serve.Service{}, errs.Errorf("api.service", errs.NotFound, "model %q is not deployed; `lineshaft services` lists what is", model)
-	}
-	return svc, err
+	return svc, hidden(err, serviceResource(model))
 }
 
 func (s *server) listServices(ctx context.Context, _ *none) (Page[serve.Service], error) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/id"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
 
@@ -74,9 +75,22 @@ func (s *server) createUser(ctx context.Context, in *Change, u NewUser) (access.
 		return access.User{}, err
 	}
 	if in.DryRun {
-		return access.User{Name: u.Name, Role: role, HasPassword: u.Password != ""}, s.allow(ctx, "create", access.Resource{Type: "user", Name: u.Name})
+		return access.User{Name: u.Name, Role: role, HasPassword: u.Password != ""}, s.mayCreateUser(ctx, u.Name)
 	}
 	return s.o.Access.CreateUser(ctx, who, access.UserSpec{Name: u.Name, Role: role, Password: u.Password})
+}
+
+func (s *server) mayCreateUser(ctx context.Context, name string) error {
+	if err := s.allow(ctx, "create", access.Resource{Type: "user"}); err != nil {
+		return err
+	}
+	if err := id.CheckName("user", name); err != nil {
+		return err
+	}
+	if _, err := s.o.Access.User(ctx, callOf(ctx).who, name); err == nil {
+		return errs.Errorf("api.createUser", errs.Exists, "there is already a user %q", name)
+	}
+	return nil
 }
 
 func (s *server) changeUser(ctx context.Context, in *userTarget, c UserChange) (access.User, error) {
@@ -95,7 +109,11 @@ func (s *server) changeUser(ctx context.Context, in *userTarget, c UserChange) (
 		return u, errs.Errorf("api.changeUser", errs.Invalid, "nothing is to be changed: send role, disabled or password")
 	}
 	if in.DryRun {
-		return u, s.allow(ctx, "update", access.Resource{Type: "user", Name: in.Name, Owner: in.Name})
+		r := access.Resource{Type: "user", Name: in.Name}
+		if c.Role == nil && c.Disabled == nil {
+			r.Owner = in.Name // one's own password
+		}
+		return u, onlyAdmins(s.allow(ctx, "update", r), who, in.Name)
 	}
 	if c.Role != nil {
 		err = s.o.Access.SetRole(ctx, who, in.Name, role)
@@ -107,20 +125,28 @@ func (s *server) changeUser(ctx context.Context, in *userTarget, c UserChange) (
 		err = s.o.Access.SetPassword(ctx, who, in.Name, *c.Password)
 	}
 	if err != nil {
-		return u, err
+		return u, onlyAdmins(err, who, in.Name)
 	}
 	return s.o.Access.User(ctx, who, in.Name)
 }
 
+// onlyAdmins is the refusal of a change to an account that the caller may see, so that there is nothing to hide.
+func onlyAdmins(err error, who access.Principal, name string) error {
+	if errs.Is(err, errs.NotFound) {
+		return errs.Errorf("api.users", errs.Denied, "access denied: %s (%s) may not do this to the account %s: that takes the role admin", who.Name, who.Role, name)
+	}
+	return err
+}
+
 func (s *server) deleteUser(ctx context.Context, in *userTarget, _ none) (none, error) {
-	if in.DryRun {
-		_, err := s.o.Access.User(ctx, callOf(ctx).who, in.Name)
-		if err == nil {
-			err = s.allow(ctx, "delete", access.Resource{Type: "user", Name: in.Name, Owner: in.Name})
-		}
+	who := callOf(ctx).who
+	if _, err := s.o.Access.User(ctx, who, in.Name); err != nil {
 		return none{}, err
 	}
-	return none{}, s.o.Access.DeleteUser(ctx, callOf(ctx).who, in.Name)
+	if in.DryRun {
+		return none{}, onlyAdmins(s.allow(ctx, "delete", access.Resource{Type: "user", Name: in.Name}), who, in.Name)
+	}
+	return none{}, onlyAdmins(s.o.Access.DeleteUser(ctx, who, in.Name), who, in.Name)
 }
 
 // linkUser lets somebody in as the user, so it takes the right to change the account, and to see it first.
