@@ -150,7 +150,7 @@ func (l *launcher) jobKey(ctx context.Context, id job.ID) (seal.DataKey, error) 
 }
 
 // maxInherited bounds the data sets that a user's program gets in memory.
-const maxInherited = 2 << 30
+const maxInherited = 512 << 20
 
 // inputs hands data sets to a user's program: in memory, as descriptors, so that nothing plain reaches a disk. The
 // variable LINESHAFT_DATA is a JSON object from "SET/FILE" to the path under which the program opens the file.

@@ -1,0 +1,326 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/control"
+	"github.com/lineshaft/lineshaft/data"
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/exec/local"
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/clock"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/sock"
+	"github.com/lineshaft/lineshaft/internal/web"
+	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/runtime"
+	"github.com/lineshaft/lineshaft/serve/tfserving"
+	"github.com/lineshaft/lineshaft/store"
+	"github.com/lineshaft/lineshaft/store/blob"
+	"github.com/lineshaft/lineshaft/store/sqlite"
+	"github.com/lineshaft/lineshaft/trust/access"
+	"github.com/lineshaft/lineshaft/trust/seal"
+	"github.com/lineshaft/lineshaft/trust/secret"
+)
+
+// Server is the whole machine, put together by hand. Open builds it from the bottom up, Run sets it going.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+
+	lock  *os.File
+	clock clock.Clock
+
+	keys  *seal.Keyring
+	blobs *blob.Store
+	db    *store.DB
+
+	access   *access.Service
+	secrets  *secret.Service
+	registry *model.Registry
+	sets     *data.Sets
+	code     *code
+	fleet    *fleet.Fleet
+	tasks    *local.Local
+	jobs     *job.Runner
+	serving  *serve.Manager
+	loop     *control.Runner
+	metrics  *prometheus.Registry
+
+	created bool // the account admin was made by this start
+	ports   ports
+}
+
+// Options of Open beside the configuration.
+type Options struct {
+	// Demo lets anonymous callers on loopback load models and predict, and tasks start with less isolation.
+	Demo bool
+	Log  *slog.Logger
+}
+
+// Open takes the data folder, builds every part and binds the ports. Close undoes it; Run does both ends.
+func Open(ctx context.Context, cfg Config, opt Options) (s *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
+		return nil, errs.E("app.Open", errs.Invalid, err)
+	}
+	s = &Server{cfg: cfg, log: opt.Log, clock: clock.System{}, metrics: prometheus.NewRegistry()}
+	if s.lock, err = takeFolder(cfg.Data); err != nil {
+		return nil, err
+	}
+	for _, build := range []func(context.Context, Options) error{s.openRecords, s.openTrust, s.openModels, s.openJobs, s.openServing, s.openLoop, s.bind} {
+		if err := build(ctx, opt); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Close frees what Open took.
+func (s *Server) Close() {
+	s.ports.close()
+	if s.db != nil {
+		s.db.Close() //nolint:errcheck // every write was committed when it was made
+	}
+	s.lock.Close()
+}
+
+func (s *Server) path(name string) string { return filepath.Join(s.cfg.Data, name) }
+
+func (s *Server) openRecords(ctx context.Context, _ Options) (err error) {
+	if s.keys, err = seal.OpenKeyring(s.path(keysFile), s.clock.Now()); err != nil {
+		return err
+	}
+	if s.blobs, err = blob.Open(s.path(blobsFolder), s.keys); err != nil {
+		return err
+	}
+	s.blobs.Reserve = int64(s.cfg.DiskReserve)
+	db, err := sqlite.Open(ctx, s.path(databaseFile))
+	if err != nil {
+		return err
+	}
+	s.db = store.New(db, s.clock, s.keys)
+	return nil
+}
+
+func (s *Server) openTrust(ctx context.Context, opt Options) (err error) {
+	s.access = access.New(access.Options{Store: s.db, Clock: s.clock, Demo: opt.Demo})
+	s.secrets = secret.New(secret.Options{Store: s.db, Keys: s.keys, Clock: s.clock})
+	// A rotation that was cut off is finished before anything is read under its keys.
+	if _, err := s.rotator().Finish(ctx); err != nil {
+		return err
+	}
+	s.created, err = s.access.Bootstrap(ctx)
+	return err
+}
+
+func (s *Server) openModels(context.Context, Options) error {
+	limit := int64(s.cfg.UploadLimit)
+	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: runtime.Check, Limit: limit}
+	s.sets = &data.Sets{Store: s.db, Blobs: s.blobs, Clock: s.clock, Limit: limit}
+	s.code = &code{db: s.db, blobs: s.blobs, limit: min(limit, maxCode)}
+	return nil
+}
+
+func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
+	if s.tasks, err = local.New(local.Options{Dir: s.path(tasksFolder), Hide: []string{s.cfg.Data}, Log: s.log}); err != nil {
+		return err
+	}
+	if s.fleet, err = fleet.Open(ctx, s.db, s.clock); err != nil {
+		return err
+	}
+	facts, err := s.tasks.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.fleet.Report(node(facts)); err != nil {
+		return err
+	}
+	l := &launcher{
+		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
+		secret: s.secrets.Value, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
+	}
+	s.jobs = job.NewRunner(job.Options{
+		Store: s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
+		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish,
+	})
+	return nil
+}
+
+// node is a machine's facts as the fleet keeps them.
+func node(f exec.Facts) fleet.Node {
+	n := fleet.Node{Name: f.Name, CPU: f.CPU, Memory: f.Memory, Disk: f.Disk}
+	for _, a := range f.Accelerators {
+		n.Accelerators = append(n.Accelerators, fleet.Accelerator{ID: a.Index, Model: a.Model, Memory: a.Memory})
+	}
+	return n
+}
+
+func (s *Server) openLoop(context.Context, Options) error {
+	s.loop = control.NewRunner(control.Options{
+		Store: s.db, Jobs: s.jobs, Clock: s.clock, Log: s.log,
+		Policies: []control.Policy{control.Restart(control.RestartOptions{})},
+	})
+	return nil
+}
+
+// ports are the sockets the server listens on, in the order in which they are told to people.
+type ports struct {
+	api, rest, grpc, owner net.Listener
+}
+
+func (p ports) close() {
+	for _, l := range []net.Listener{p.api, p.rest, p.grpc, p.owner} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+func (s *Server) bind(ctx context.Context, _ Options) (err error) {
+	for _, p := range []struct {
+		key, addr string
+		to        *net.Listener
+	}{{"listen", s.cfg.Listen, &s.ports.api}, {"serve-listen", s.cfg.ServeListen, &s.ports.rest}, {"serve-grpc-listen", s.cfg.ServeGRPCListen, &s.ports.grpc}} {
+		if *p.to, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.addr); err != nil {
+			return errs.Errorf("app.bind", errs.Unavailable, "cannot listen on %s: %v; give another with --%s HOST:PORT (port 0 takes a free one)", p.addr, cause(err), p.key)
+		}
+	}
+	s.ports.owner, err = sock.Listen(s.cfg.Data)
+	return err
+}
+
+// cause is what the system said, without the address again.
+func cause(err error) error {
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		return sys.Err
+	}
+	return err
+}
+
+// URL is the address of the console and the API.
+func (s *Server) URL() string { return "http://" + s.ports.api.Addr().String() }
+
+// ServeURL is the address of serving by REST.
+func (s *Server) ServeURL() string { return "http://" + s.ports.rest.Addr().String() }
+
+// GRPCAddr is the address of serving by gRPC.
+func (s *Server) GRPCAddr() string { return s.ports.grpc.Addr().String() }
+
+// Data is the data folder's absolute path.
+func (s *Server) Data() string { return s.cfg.Data }
+
+// SignInLink makes a link that signs the account admin in once; "" where the account has a password already and the
+// folder is not new.
+func (s *Server) SignInLink(ctx context.Context) (string, error) {
+	code, err := s.access.NewLink(ctx, "admin")
+	if err != nil {
+		return "", err
+	}
+	// After '#' it stays in the browser: neither logs nor a Referer header carry it.
+	return s.URL() + "/signin#" + code, nil
+}
+
+// Created reports whether this start made the account admin.
+func (s *Server) Created() bool { return s.created }
+
+// face is the handler of the console's and the API's port, and of the owner's socket.
+func (s *Server) face(ctx context.Context) http.Handler {
+	return api.New(api.Options{
+		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Control: s.loop,
+		Access: s.access, Secrets: s.secrets, Keys: s.rotator(), Rows: s.db,
+		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
+			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
+		},
+		Version: Version, Clock: s.clock, Log: s.log,
+		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
+		Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
+	})
+}
+
+// rotator changes the key-encryption keys for the API.
+func (s *Server) rotator() rotator {
+	return rotator{&seal.Rotator{Keys: s.keys, Holder: s.db, Clock: s.clock}}
+}
+
+type rotator struct{ *seal.Rotator }
+
+func (r rotator) Rotate(ctx context.Context, actor string) (key string, rewrapped int, err error) {
+	done, err := r.Rotator.Rotate(ctx, actor)
+	return r.Keys.Primary(), done.Rewrapped, err
+}
+
+// drain is how long requests under way may take when the server stops.
+const drain = 5 * time.Second
+
+// Run serves until ctx ends, then lets requests end, stops every part and frees the folder. Tasks run on. An error is
+// that of the part that broke first.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var parts sync.WaitGroup
+	part := func(name string, run func(context.Context) error) {
+		parts.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				stop(errs.E("app.Run", errs.Other, fmt.Errorf("%s: %w", name, err)))
+			}
+		})
+	}
+	part("access", s.access.Run)
+	part("jobs", s.jobs.Run)
+	part("tasks", func(ctx context.Context) error { return s.tasks.Watch(ctx, s.jobs.Observed) })
+	part("serving", s.serving.Run)
+	part("loop", s.loop.Run)
+	part("http", s.listen)
+	parts.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// listen answers on every port until ctx ends.
+func (s *Server) listen(ctx context.Context) error {
+	rest := web.NewServer(s.rest(), s.log)
+	console := web.NewServer(s.face(ctx), s.log)
+	console.ConnContext = api.ConnContext
+	ended := make(chan error, 3)
+	for _, on := range []struct {
+		srv *http.Server
+		l   net.Listener
+	}{{console, s.ports.api}, {console, s.ports.owner}, {rest, s.ports.rest}} {
+		go func() { ended <- on.srv.Serve(on.l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-ended:
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	for _, srv := range []*http.Server{console, rest} {
+		if srv.Shutdown(patience) != nil {
+			srv.Close() //nolint:errcheck // cut off after its time
+		}
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+package app
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/runtime"
+	"github.com/lineshaft/lineshaft/serve/tfserving"
+	"github.com/lineshaft/lineshaft/trust/access"
+)
+
+func (s *Server) openServing(context.Context, Options) error {
+	s.serving = serve.New(serve.Options{Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{}), Clock: s.clock, Log: s.log})
+	s.registry.Aliased = s.serving.SyncAliases
+	return nil
+}
+
+// rest is the handler of the serving port.
+func (s *Server) rest() http.Handler {
+	return tfserving.New(tfserving.Options{
+		Manager: s.serving, Authorize: s.mayServe, Load: s.load,
+		BodyLimit: s.cfg.BodyLimit, UploadLimit: s.cfg.UploadLimit, Metrics: s.metrics,
+	})
+}
+
+// mayServe finds out who asks on a serving port and whether they may. Who brings no token is anonymous, which the
+// demonstration alone gives rights.
+func (s *Server) mayServe(r *http.Request, action, model string) (actor string, err error) {
+	return s.mayUse(r.Context(), r.Header.Get("Authorization"), action, model)
+}
+
+func (s *Server) mayUse(ctx context.Context, header, action, model string) (actor string, err error) {
+	p := access.Anonymous()
+	if header != "" {
+		token, err := access.Bearer(header)
+		if err != nil {
+			return "", err
+		}
+		if p, err = s.access.Authenticate(ctx, token); err != nil {
+			return "", err
+		}
+	}
+	return p.Actor(), s.access.Authorize(ctx, p, action, access.Resource{Type: "service", Name: model})
+}
+
+// load registers what was posted to the serving port as a new version and serves it beside the others. It moves no
+// alias.
+func (s *Server) load(ctx context.Context, actor, name, filename string, body io.Reader) (int64, error) {
+	v, err := s.registry.Upload(ctx, actor, name, filename, body)
+	if err != nil {
+		return 0, err
+	}
+	_, err = s.serving.Add(ctx, actor, v)
+	return v.Version, errs.E("app.load", errs.Other, err)
+}
