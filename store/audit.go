@@ -84,27 +84,43 @@ func (d *DB) ListAudit(ctx context.Context, f audit.Filter) ([]audit.Entry, erro
 
 // VerifyAudit walks the whole log.
 func (d *DB) VerifyAudit(ctx context.Context) (audit.Report, error) {
+	const op = "store.VerifyAudit"
 	tx, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return audit.Report{}, fault("store.VerifyAudit", err)
+		return audit.Report{}, fault(op, err)
 	}
 	defer tx.Rollback() //nolint:errcheck // it only reads
 	head, err := readHead(ctx, tx)
 	if err != nil {
-		return audit.Report{}, fault("store.VerifyAudit", err)
+		return audit.Report{}, fault(op, err)
 	}
 	var seal func(int64, string) string
 	if d.sealer != nil {
 		seal = d.sealer.SealHead
 	}
-	return audit.Verify(auditEntries(ctx, tx), head.Seal, seal)
+	report, err := audit.Verify(auditEntries(ctx, tx), head.Seal, seal)
+	if err != nil || !report.OK {
+		return report, fault2(op, err)
+	}
+	// Every event that is kept for listeners is in the log too: one that was emptied, head and all, shows by them.
+	var events sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT MAX(seq) FROM outbox`).Scan(&events); err != nil {
+		return audit.Report{}, fault(op, err)
+	}
+	if n := max(events.Int64, head.Seq); n > report.Entries {
+		return audit.Report{
+			Entries: report.Entries, Broken: report.Entries + 1,
+			Message: fmt.Sprintf("the log ends at entry %d and %d were written: its tail was removed", report.Entries, n),
+		}, nil
+	}
+	return report, nil
 }
 
-// auditEntries reads the log page by page, from its first entry. The columns that can be searched must agree with the
-// body that the hash covers.
+// auditEntries reads the log from its first entry. The columns that can be searched must agree with the body that the
+// hash covers.
 func auditEntries(ctx context.Context, tx *sql.Tx) iter.Seq2[audit.Entry, error] {
 	return func(yield func(audit.Entry, error) bool) {
-		rows, err := tx.QueryContext(ctx, `SELECT seq, actor, action, subject, body FROM audit ORDER BY seq`)
+		rows, err := tx.QueryContext(ctx, `SELECT seq, at, actor, action, subject, body FROM audit ORDER BY seq`)
 		if err != nil {
 			yield(audit.Entry{}, err)
 			return
@@ -112,15 +128,17 @@ func auditEntries(ctx context.Context, tx *sql.Tx) iter.Seq2[audit.Entry, error]
 		defer rows.Close()
 		for rows.Next() {
 			var e, columns audit.Entry
+			var at int64
 			var body string
-			err := rows.Scan(&columns.Seq, &columns.Actor, &columns.Action, &columns.Subject, &body)
-			if err == nil {
-				err = json.Unmarshal([]byte(body), &e)
+			if err := rows.Scan(&columns.Seq, &at, &columns.Actor, &columns.Action, &columns.Subject, &body); err != nil {
+				yield(audit.Entry{}, err)
+				return
 			}
-			if columns.Seq != e.Seq || columns.Actor != e.Actor || columns.Action != e.Action || columns.Subject != e.Subject {
-				e.Hash = "" // the verification names it as changed
+			if err := json.Unmarshal([]byte(body), &e); err != nil || e.Seq != columns.Seq || e.Time.UnixNano() != at ||
+				e.Actor != columns.Actor || e.Action != columns.Action || e.Subject != columns.Subject {
+				e.Seq, e.Hash = columns.Seq, "" // the verification names it as changed
 			}
-			if !yield(e, err) || err != nil {
+			if !yield(e, nil) {
 				return
 			}
 		}

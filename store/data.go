@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/lineshaft/lineshaft/data"
-	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 )
 
@@ -36,19 +35,21 @@ func (r setRow) set() data.Set {
 
 // CreateSet gives the next version; a set equal to the newest is that one.
 func (d *DB) CreateSet(ctx context.Context, s data.Set, events ...event.Event) (data.Set, error) {
-	newest, err := d.GetSet(ctx, s.Name, 0)
-	if err == nil && newest.Digest == s.Digest {
-		return newest, nil
-	}
-	if err != nil && !errs.Is(err, errs.NotFound) {
-		return data.Set{}, err
-	}
-	err = d.commit(ctx, "store.CreateSet", events, func(tx *sql.Tx, events []event.Event) error {
-		var last sql.NullInt64
-		if err := tx.QueryRowContext(ctx, `SELECT MAX(version) FROM data_sets WHERE name = $1`, s.Name).Scan(&last); err != nil {
+	var known *data.Set
+	err := d.commit(ctx, "store.CreateSet", events, func(tx *sql.Tx, events []event.Event) error {
+		newest, err := scanAll[setRow](tx.QueryContext(ctx, `SELECT body FROM data_sets WHERE name = $1 ORDER BY version DESC LIMIT 1`, s.Name))
+		if err != nil {
 			return err
 		}
-		s.Version = last.Int64 + 1
+		if len(newest) > 0 && newest[0].Digest == s.Digest {
+			found := newest[0].set()
+			known = &found
+			return errReplayed
+		}
+		s.Version = 1
+		if len(newest) > 0 {
+			s.Version = newest[0].Version + 1
+		}
 		body, err := encode(rowOf(s))
 		if err != nil {
 			return err
@@ -66,6 +67,9 @@ func (d *DB) CreateSet(ctx context.Context, s data.Set, events ...event.Event) (
 		_, err = tx.ExecContext(ctx, `INSERT INTO data_sets (name, version, digest, body) VALUES ($1, $2, $3, $4)`, s.Name, s.Version, s.Digest, body)
 		return err
 	})
+	if known != nil {
+		return *known, nil
+	}
 	return s, err
 }
 

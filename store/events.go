@@ -61,7 +61,8 @@ func (d *DB) Emit(ctx context.Context, events ...event.Event) error {
 	return d.commit(ctx, "store.Emit", events, nil)
 }
 
-// Since lists recorded events after seq, oldest first; no topics means all.
+// Since lists recorded events after seq, oldest first; no topics means all. Numbers have no gaps: where the first event
+// of all topics is not seq+1, what lies between is not kept any more, and the listener must read everything anew.
 func (d *DB) Since(ctx context.Context, seq int64, topics []string, limit int) ([]event.Event, error) {
 	const op = "store.Since"
 	rows, err := d.db.QueryContext(ctx, `SELECT topic, body FROM outbox WHERE seq > $1 ORDER BY seq`, seq)

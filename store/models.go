@@ -162,8 +162,14 @@ func (d *DB) SetAlias(ctx context.Context, name, alias string, version int64, ev
 	const op = "store.SetAlias"
 	return d.commit(ctx, op, events, func(tx *sql.Tx, _ []event.Event) error {
 		if version == 0 {
-			_, err := tx.ExecContext(ctx, `DELETE FROM model_aliases WHERE model = $1 AND alias = $2`, name, alias)
-			return err
+			res, err := tx.ExecContext(ctx, `DELETE FROM model_aliases WHERE model = $1 AND alias = $2`, name, alias)
+			if err != nil {
+				return err
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 0 {
+				return errors2(op, err, "model %q has no alias %q; `lineshaft models show %s` lists them", name, alias, name)
+			}
+			return nil
 		}
 		var n int
 		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM model_versions WHERE model = $1 AND version = $2`, name, version).Scan(&n); err != nil || n == 0 {

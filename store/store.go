@@ -13,6 +13,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -81,16 +82,37 @@ func (d *DB) commit(ctx context.Context, op string, events []event.Event, fn fun
 	return nil
 }
 
-// fault gives a database error its kind: a full disk is something the operator can mend.
+// Result codes of SQLite (https://sqlite.org/rescode.html), the low byte of what the driver gives.
+const (
+	sqliteBusy     = 5
+	sqliteLocked   = 6
+	sqliteCorrupt  = 11
+	sqliteFull     = 13
+	sqliteNotADB   = 26
+	sqliteReadOnly = 8
+)
+
+// fault gives a database error its kind: what the operator can mend is said in words.
 func fault(op string, err error) error {
 	var e *errs.Error
+	var coded interface{ Code() int }
+	code := 0
+	if errors.As(err, &coded) {
+		code = coded.Code() & 0xff
+	}
 	switch {
 	case errors.As(err, &e):
 		return err
 	case errors.Is(err, sql.ErrNoRows):
 		return errs.E(op, errs.NotFound, err)
-	case strings.Contains(err.Error(), "database or disk is full"), strings.Contains(err.Error(), "no space left"):
+	case code == sqliteFull, errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), "no space left"):
 		return errs.Errorf(op, errs.Exhausted, "the disk of the data folder is full: free some space; nothing was changed")
+	case code == sqliteBusy, code == sqliteLocked:
+		return errs.Errorf(op, errs.Unavailable, "the database is locked by another program: close it, or try again shortly")
+	case code == sqliteReadOnly:
+		return errs.Errorf(op, errs.Unavailable, "the database can only be read: look at the rights of the data folder and at its disk; nothing was changed")
+	case code == sqliteCorrupt, code == sqliteNotADB:
+		return errs.Errorf(op, errs.Corrupt, "the database of the data folder is damaged (%v): restore it from a backup", err)
 	}
 	return errs.E(op, errs.KindOf(err), err)
 }

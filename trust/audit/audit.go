@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -31,10 +32,21 @@ type Entry struct {
 	Hash    string          `json:"hash"`
 }
 
-// Chain numbers e after the entry (seq, hash) and fills in its hashes.
+// Chain numbers e after the entry (seq, hash) and fills in its hashes. What JSON would not give back as it was is made so
+// that it does: the hash must cover what is read later.
 func Chain(seq int64, hash string, e Entry) Entry {
 	e.Seq, e.Prev = seq+1, hash
 	e.Time = e.Time.UTC()
+	for _, s := range []*string{&e.Actor, &e.Action, &e.Subject, &e.Outcome} {
+		*s = strings.ToValidUTF8(*s, "\uFFFD")
+	}
+	if len(e.Detail) > 0 {
+		compact, err := json.Marshal(e.Detail)
+		if err != nil { // no JSON: kept as text
+			compact, _ = json.Marshal(string(e.Detail))
+		}
+		e.Detail = compact
+	}
 	e.Hash = e.sum()
 	return e
 }
