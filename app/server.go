@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/console"
 	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/data"
 	"github.com/lineshaft/lineshaft/exec"
@@ -250,7 +251,7 @@ func (s *Server) face(ctx context.Context) http.Handler {
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
 		},
-		Version: Version, Clock: s.clock, Log: s.log,
+		Console: console.Handler(), Version: Version, Clock: s.clock, Log: s.log,
 		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
 		Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
 	})
@@ -300,27 +301,36 @@ func (s *Server) Run(ctx context.Context) error {
 
 // listen answers on every port until ctx ends.
 func (s *Server) listen(ctx context.Context) error {
-	rest := web.NewServer(s.rest(), s.log)
-	console := web.NewServer(s.face(ctx), s.log)
-	console.ConnContext = api.ConnContext
-	ended := make(chan error, 3)
-	for _, on := range []struct {
-		srv *http.Server
-		l   net.Listener
-	}{{console, s.ports.api}, {console, s.ports.owner}, {rest, s.ports.rest}} {
-		go func() { ended <- on.srv.Serve(on.l) }()
+	rest, face, calls := web.NewServer(s.rest(), s.log), web.NewServer(s.face(ctx), s.log), s.health()
+	face.ConnContext = api.ConnContext
+	ended := make(chan error, 4)
+	for _, serve := range []func() error{
+		func() error { return face.Serve(web.Listener(s.ports.api)) },
+		func() error { return face.Serve(web.Listener(s.ports.owner)) },
+		func() error { return rest.Serve(web.Listener(s.ports.rest)) },
+		func() error { return calls.Serve(s.ports.grpc) },
+	} {
+		go func() { ended <- serve() }()
 	}
 	var err error
+	left := cap(ended)
 	select {
 	case <-ctx.Done():
 	case err = <-ended:
+		left--
 	}
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	for _, srv := range []*http.Server{console, rest} {
+	stop := context.AfterFunc(patience, calls.Stop)
+	defer stop()
+	for _, srv := range []*http.Server{face, rest} {
 		if srv.Shutdown(patience) != nil {
 			srv.Close() //nolint:errcheck // cut off after its time
 		}
+	}
+	calls.GracefulStop()
+	for range left {
+		<-ended
 	}
 	return err
 }

@@ -5,8 +5,13 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc"
+
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/health"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/trust/access"
@@ -15,6 +20,11 @@ import (
 func (s *Server) openServing(context.Context, Options) error {
 	s.serving = serve.New(serve.Options{Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{}), Clock: s.clock, Log: s.log})
 	s.registry.Aliased = s.serving.SyncAliases
+	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := s.metrics.Register(c); err != nil {
+			return errs.E("app.openServing", errs.Other, err)
+		}
+	}
 	return nil
 }
 
@@ -26,19 +36,26 @@ func (s *Server) rest() http.Handler {
 	})
 }
 
-// mayServe finds out who asks on a serving port and whether they may. Who brings no token is anonymous, which the
-// demonstration alone gives rights.
-func (s *Server) mayServe(r *http.Request, action, model string) (actor string, err error) {
-	return s.mayUse(r.Context(), r.Header.Get("Authorization"), action, model)
+// health is the server of the gRPC port.
+func (s *Server) health() *grpc.Server {
+	return health.New(health.Options{Manager: s.serving, Authorize: s.mayUse})
 }
 
-func (s *Server) mayUse(ctx context.Context, header, action, model string) (actor string, err error) {
-	p := access.Anonymous()
-	if header != "" {
-		token, err := access.Bearer(header)
-		if err != nil {
+// mayServe finds out who asks on the REST port and whether they may.
+func (s *Server) mayServe(r *http.Request, action, model string) (actor string, err error) {
+	token := ""
+	if header := r.Header.Get("Authorization"); header != "" {
+		if token, err = access.Bearer(header); err != nil {
 			return "", err
 		}
+	}
+	return s.mayUse(r.Context(), token, action, model)
+}
+
+// mayUse decides for both serving ports. Who brings no token is anonymous, which the demonstration alone gives rights.
+func (s *Server) mayUse(ctx context.Context, token, action, model string) (actor string, err error) {
+	p := access.Anonymous()
+	if token != "" {
 		if p, err = s.access.Authenticate(ctx, token); err != nil {
 			return "", err
 		}
