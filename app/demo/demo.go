@@ -225,22 +225,21 @@ func (s *story) earlier(ctx context.Context, cfg train.Config) (job.Job, error) 
 	return job.Job{}, nil
 }
 
-// follow shows the job's progress until it has ended.
+// follow shows the job's progress until it has ended: on a terminal as one line that is written over, else as a line for
+// every epoch.
 func (s *story) follow(ctx context.Context, j job.Job) (job.Job, error) {
-	told, shown := 0, false
+	epochs := curve{id: j.ID}
 	for {
-		if p := j.Progress; p != nil {
-			switch {
-			case s.Live:
-				fmt.Fprintf(s.Out, "\r%s", bar(*p))
-				shown = true
-			case p.Epoch > told && p.ValAccuracy > 0 && !j.State.Terminal() || p.Epoch > told && j.State.Terminal():
-				told = p.Epoch
-				fmt.Fprintf(s.Out, "%s\n", bar(*p))
+		ended := j.State.Terminal()
+		if !s.Live {
+			if err := epochs.tell(ctx, s.Client, s.Out); err != nil {
+				return j, err
 			}
+		} else if j.Progress != nil {
+			fmt.Fprintf(s.Out, "\r%s", bar(*j.Progress))
 		}
-		if j.State.Terminal() {
-			if shown {
+		if ended {
+			if s.Live {
 				fmt.Fprintln(s.Out)
 			}
 			return j, nil
@@ -257,6 +256,33 @@ func (s *story) follow(ctx context.Context, j job.Job) (job.Job, error) {
 	}
 }
 
+// curve reads a job's points as they come and tells every epoch once, though a resumed attempt may repeat one.
+type curve struct {
+	id     job.ID
+	after  int64
+	told   int
+	values map[string]float64
+}
+
+func (c *curve) tell(ctx context.Context, from *client.Client, out io.Writer) error {
+	points, err := from.Metrics(ctx, c.id, c.after, 0)
+	if err != nil {
+		return err
+	}
+	if c.values == nil {
+		c.values = map[string]float64{}
+	}
+	for _, p := range points {
+		c.after, c.values[p.Name] = p.Seq, p.Value
+		if p.Name == "val_accuracy" && p.Epoch > c.told { // the last point of an epoch
+			c.told = p.Epoch
+			fmt.Fprintf(out, "               epoch %2d  loss %.4f  accuracy %.4f  validation %.4f  %.1f s\n",
+				p.Epoch, c.values["loss"], c.values["accuracy"], p.Value, c.values["epoch_seconds"])
+		}
+	}
+	return nil
+}
+
 // width of a progress bar.
 const width = 20
 
@@ -266,8 +292,8 @@ func bar(p job.Progress) string {
 	if p.Fraction >= 1 {
 		eta = "done"
 	}
-	return fmt.Sprintf("     epoch %2d/%d %s%s %3.0f%%  loss %.4f  accuracy %.4f  validation %.4f  %-10s",
-		p.Epoch, p.Epochs, strings.Repeat("█", full), strings.Repeat("░", width-full), 100*p.Fraction, p.Loss, p.Accuracy, p.ValAccuracy, eta)
+	return fmt.Sprintf("               %s%s epoch %d/%d  loss %.4f  accuracy %.4f  validation %.4f  %-10s",
+		strings.Repeat("█", full), strings.Repeat("░", width-full), p.Epoch, p.Epochs, p.Loss, p.Accuracy, p.ValAccuracy, eta)
 }
 
 func (s *story) evaluate(ctx context.Context, j job.Job) error {

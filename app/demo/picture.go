@@ -11,7 +11,7 @@ const (
 )
 
 // threshold is the grey above which a pixel is ink.
-const threshold = 96
+const threshold = 64
 
 // draw gives the rows of the picture, each columns wide. pixels are side × side, 0 is paper and 255 ink.
 func draw(pixels []byte) []string {
