@@ -57,17 +57,18 @@ export function span(seconds: number | undefined, lang: string): string {
 export const clockTime = (t: string | Date, lang: string): string =>
   new Intl.DateTimeFormat(lang, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(new Date(t));
 
+/** A half-width space between figures and Han, which Intl leaves out. */
+const spaced = (s: string) => s.replace(/(\d)(\p{Script=Han})/gu, '$1 $2').replace(/(\p{Script=Han})(\d)/gu, '$1 $2');
+
 export const fullTime = (t: string | Date, lang: string): string =>
-  new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(new Date(t));
+  spaced(new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(new Date(t)));
 
 /** "12 s ago" in the language's own way. */
 export function ago(t: string | Date, lang: string, now = Date.now()): string {
   const s = Math.max(0, Math.round((now - new Date(t).getTime()) / 1000));
   const f = new Intl.RelativeTimeFormat(lang, { style: 'short', numeric: 'auto' });
-  if (s < 60) return f.format(-s, 'second');
-  if (s < 3600) return f.format(-Math.floor(s / 60), 'minute');
-  if (s < 86400) return f.format(-Math.floor(s / 3600), 'hour');
-  return f.format(-Math.floor(s / 86400), 'day');
+  const [n, unit] = s < 60 ? [s, 'second' as const] : s < 3600 ? [s / 60, 'minute' as const] : s < 86400 ? [s / 3600, 'hour' as const] : [s / 86400, 'day' as const];
+  return spaced(f.format(-Math.floor(n), unit));
 }
 
 export const seconds = (from?: string, to?: string, now = Date.now()): number | undefined =>

@@ -18,9 +18,9 @@ export const theme = createTheme({
   respectReducedMotion: true,
   components: {
     Button: Button.extend({ defaultProps: { size: 'compact-sm' }, styles: { root: { height: 28, fontWeight: 540, paddingInline: 11 } } }),
-    Modal: Modal.extend({ defaultProps: { shadow: 'none', overlayProps: { backgroundOpacity: 0.35 }, transitionProps: { duration: 120 } } }),
-    Drawer: Drawer.extend({ defaultProps: { shadow: 'none', overlayProps: { backgroundOpacity: 0.3 }, transitionProps: { duration: 150 } } }),
-    Menu: Menu.extend({ defaultProps: { shadow: 'none', transitionProps: { duration: 80 } } }),
+    Modal: Modal.extend({ defaultProps: { lockScroll: false, overlayProps: { backgroundOpacity: 0.35 }, transitionProps: { duration: 120 } } }),
+    Drawer: Drawer.extend({ defaultProps: { lockScroll: false, overlayProps: { backgroundOpacity: 0.3 }, transitionProps: { duration: 150 } } }),
+    Menu: Menu.extend({ defaultProps: { transitionProps: { duration: 80 } } }),
     Tooltip: Tooltip.extend({ defaultProps: { openDelay: 300, transitionProps: { duration: 80 } } }),
   },
 });

@@ -64,7 +64,7 @@ export const en = {
   'job.cancel.done': 'Job {id} is being canceled', 'job.retry.done': 'Job {id} is queued again',
   why: 'Why', 'why.pending': 'Why pending', 'why.constraint': 'Constraint', 'why.needs': 'Needs', 'why.offered': 'Offered',
   isolation: 'Isolation', 'isolation.enforced': 'enforced', 'isolation.not': 'not enforced',
-  curves: 'Training curves', 'curves.epochs': 'by epoch', 'curves.steps': 'by step', 'curves.soon': 'The curves begin with the first points of the run.', 'curves.empty': 'This job has written no metrics.',
+  curves: 'Training curves', metrics: 'Metrics', 'curves.epochs': 'by epoch', 'curves.steps': 'by step', 'curves.soon': 'The curves begin with the first points of the run.', 'curves.empty': 'This job has written no metrics.',
   log: 'Log', 'log.follow': 'Follow', 'log.not_started': 'The task has not started yet.', 'log.empty': 'The task wrote nothing.', 'log.waiting': 'Nothing written yet.',
   'task.restarts': '{n} restarts', 'task.pid': 'Process', 'task.exit': 'Exit code', 'resources.accelerators': '{n} accelerators',
   'submit.title': 'Submit a job', 'submit.spec': 'Specification', 'submit.sample': 'Start from', 'submit.key': 'Ctrl + Enter submits', 'submit.preview': 'Dry run', 'submit.checking': 'checking…',

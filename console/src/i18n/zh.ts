@@ -59,7 +59,7 @@ export const zh: Plural = {
   'job.cancel.done': '正在取消作业 {id}', 'job.retry.done': '作业 {id} 已重新排队',
   why: '原因', 'why.pending': '排队原因', 'why.constraint': '约束', 'why.needs': '需求', 'why.offered': '可用',
   isolation: '隔离', 'isolation.enforced': '已生效', 'isolation.not': '未生效',
-  curves: '训练曲线', 'curves.epochs': '按轮次', 'curves.steps': '按步数', 'curves.soon': '训练写出首批指标后即显示曲线。', 'curves.empty': '此作业没有写出指标。',
+  curves: '训练曲线', metrics: '指标', 'curves.epochs': '按轮次', 'curves.steps': '按步数', 'curves.soon': '训练写出首批指标后即显示曲线。', 'curves.empty': '此作业没有写出指标。',
   log: '日志', 'log.follow': '跟随', 'log.not_started': '任务尚未开始。', 'log.empty': '任务没有输出。', 'log.waiting': '暂无输出。',
   'task.restarts': '重启 {n} 次', 'task.pid': '进程', 'task.exit': '退出码', 'resources.accelerators': '{n} 张加速卡',
   'submit.title': '提交作业', 'submit.spec': '作业规格', 'submit.sample': '示例', 'submit.key': 'Ctrl + Enter 提交', 'submit.preview': '试运行', 'submit.checking': '检查中…',

@@ -99,7 +99,7 @@ function Detail({ e }: { e: Entry }) {
   const { t, lang } = useT();
   const page = pageOf(e.subject);
   return (
-    <>
+    <div tabIndex={-1} data-autofocus style={{ outline: 'none' }}>
       <dl className="facts">
         <dt>{t('time')}</dt><dd>{fullTime(e.time, lang)}</dd>
         <dt>{t('audit.actor')}</dt><dd>{e.actor}</dd>
@@ -111,6 +111,6 @@ function Detail({ e }: { e: Entry }) {
       </dl>
       <h3 className="sub" style={{ marginTop: 18 }}>{t('audit.detail')}</h3>
       <pre className="code field" tabIndex={0} aria-label={t('audit.detail')}>{e.detail === undefined || e.detail === null ? '–' : JSON.stringify(e.detail, null, 2)}</pre>
-    </>
+    </div>
   );
 }

@@ -66,7 +66,7 @@ function Head({ j }: { j: Record }) {
         </span>
       </header>
       <div className="kpis flush">
-        <Kpi label={t('progress')} value={p ? percent(p.fraction, lang) : t('job.attempt', { n: j.attempt })} sub={p && <Bar wide fraction={p.fraction} label={t('progress')} />} />
+        {p ? <Kpi label={t('progress')} value={percent(p.fraction, lang)} sub={<Bar wide fraction={p.fraction} label={t('progress')} />} /> : <Kpi label={t('attempt')} value={number(j.attempt, lang)} sub={t('job.retries', { n: j.retries_left })} />}
         {p ? (
           <>
             <Kpi label={t('epoch')} value={number(p.epoch, lang)} unit={`/ ${number(p.epochs, lang)}`} sub={!ended(j.state) && t('left.short', { v: span(p.eta_seconds, lang) })} />
@@ -76,7 +76,7 @@ function Head({ j }: { j: Record }) {
         ) : (
           <>
             <Kpi label={t('tasks')} value={number(j.tasks?.length ?? 0, lang)} sub={t('job.running', { n: (j.tasks ?? []).filter((x) => x.state === 'running').length })} />
-            <Kpi label={t('priority')} value={number(j.priority, lang)} sub={t('job.retries', { n: j.retries_left })} />
+            <Kpi label={t('priority')} value={number(j.priority, lang)} />
           </>
         )}
         <Kpi label={t('duration')} value={span(seconds(j.started, j.finished, now), lang)} sub={j.started ? fullTime(j.started, lang) : t('job.not_started')} />

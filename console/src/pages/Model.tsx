@@ -26,7 +26,7 @@ export default function Model() {
   const [picked, pick] = useState<number>();
   if (model.error) return <Problem error={model.error} retry={() => void model.refetch()} />;
   const m = model.data;
-  if (!m) return <div className="card" style={{ height: 300 }}><div className="b"><Skeleton height={44} width={260} /></div></div>;
+  if (!m) return <div className="card" style={{ height: 132 }}><div className="b"><Skeleton height={44} width={260} /></div></div>;
   const versions = [...(m.items ?? [])].sort((a, b) => b.version - a.version);
   const shown = versions.find((v) => v.version === picked) ?? versions[0];
   return (

@@ -2,14 +2,15 @@ import { Button } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { Link } from 'react-router';
 import { call, part, post } from '../api/client';
-import { useActions, useJobs, useOverview, usePolicies } from '../api/queries';
+import { useActions, useJobs, useOverview, usePolicies, useServices } from '../api/queries';
 import { ended, type Action, type Job, type Node, type Overview as Facts, type Policy } from '../api/types';
 import { bytes, clockTime, fullTime, number, percent, seconds, sized, span, value } from '../format';
 import { useT } from '../i18n';
 import { Feed } from '../ui/feed';
 import { done, failed } from '../ui/notify';
-import { ActionPill, Bar, Card, Empty, JobPill, Kpi, Pill, Problem, Skeleton, SkeletonRows, useNow, useTitle } from '../ui/parts';
+import { ActionPill, Bar, Card, Empty, JobPill, Kpi, Pill, Problem, ServePill, Skeleton, SkeletonRows, useNow, useTitle } from '../ui/parts';
 import { mode, verb } from '../ui/words';
+import { Curves } from './job/Curves';
 
 export default function Overview() {
   const { t } = useT();
@@ -23,6 +24,8 @@ export default function Overview() {
       <div className="c8 stack">
         <Running />
         <Nodes facts={facts} />
+        <Training />
+        <Services />
       </div>
       <div className="c4 stack">
         <Loop />
@@ -91,6 +94,46 @@ function RunningRow({ j }: { j: Job }) {
       <td className="wide-only">{percent(p?.accuracy, lang, 2)}</td>
       <td className="right wide-only">{p && !ended(j.state) ? span(p.eta_seconds, lang) : '–'}</td>
     </tr>
+  );
+}
+
+/** The curves of the training that runs, or of the last one. */
+function Training() {
+  const { t } = useT();
+  const jobs = useJobs('').data?.pages.flatMap((p) => p.items ?? []) ?? [];
+  const j = jobs.find((x) => x.kind === 'train' && !ended(x.state)) ?? jobs.find((x) => x.kind === 'train' && x.progress);
+  if (!j) return null;
+  return <Curves key={j.id} j={j} title={<>{t('curves')} · <Link to={`/jobs/${j.id}`}>{j.name}</Link></>} />;
+}
+
+function Services() {
+  const { t, lang } = useT();
+  const items = useServices().data?.items ?? [];
+  if (!items.length) return null;
+  return (
+    <Card title={t('serving.title')} right={<Link to="/serving">{t('all')}</Link>}>
+      <div className="scroll">
+        <table className="t">
+          <thead><tr><th>{t('model')}</th><th>{t('version')}</th><th className="right">{t('serving.rps')}</th><th className="right">p50</th><th className="right">p99</th><th className="right wide-only">{t('serving.requests')}</th><th className="right wide-only">{t('serving.errors')}</th></tr></thead>
+          <tbody>
+            {items.map((s) => {
+              const v = s.versions?.find((x) => x.version === s.default) ?? s.versions?.find((x) => x.state === 'AVAILABLE') ?? s.versions?.[0];
+              return (
+                <tr key={s.model}>
+                  <td><Link className="name" to={`/serving/${part(s.model)}`}>{s.model}</Link></td>
+                  <td>{v ? <span className="row"><span className="mono">{v.version}</span><ServePill state={v.state} failed={!!v.error} /></span> : '–'}</td>
+                  <td className="right">{number(s.rps, lang, 1)}</td>
+                  <td className="right">{number(s.p50_ms, lang, 2)} <span className="dim">ms</span></td>
+                  <td className="right">{number(s.p99_ms, lang, 2)} <span className="dim">ms</span></td>
+                  <td className="right wide-only">{number(s.requests, lang)}</td>
+                  <td className="right wide-only">{number(s.errors, lang)}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </Card>
   );
 }
 

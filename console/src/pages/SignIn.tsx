@@ -4,6 +4,7 @@ import { useEffect, useRef, useState, type FormEvent } from 'react';
 import { Navigate, useLocation, useNavigate } from 'react-router';
 import { post } from '../api/client';
 import { useMe } from '../api/queries';
+import type { Me } from '../api/types';
 import { useT } from '../i18n';
 import { LanguageSwitch, Logo, ThemeSwitch } from '../shell/Shell';
 import { Command, Problem, useTitle } from '../ui/parts';
@@ -25,8 +26,10 @@ export default function SignIn() {
     setBusy(true);
     setError(undefined);
     try {
-      await post('/session', body);
-      await client.invalidateQueries({ queryKey: ['session'] });
+      const me = await post<Me>('/session', body);
+      // The look at the session that began before would say that there is none.
+      await client.cancelQueries({ queryKey: ['session'] });
+      client.setQueryData(['session'], me);
       void navigate(from, { replace: true });
     } catch (err) {
       setError(err);

@@ -1,4 +1,4 @@
-import { useMemo } from 'react';
+import { useMemo, type ReactNode } from 'react';
 import { useMetrics } from '../../api/queries';
 import type { Job, Metric } from '../../api/types';
 import { percent, value } from '../../format';
@@ -39,12 +39,13 @@ export function plots(points: Metric[], training: string, validation: string): P
   });
 }
 
-export function Curves({ j, className }: { j: Job; className: string }) {
+/** The curves of a job; `title` where the page is not the job's own. */
+export function Curves({ j, className, title }: { j: Job; className?: string; title?: ReactNode }) {
   const { t, lang } = useT();
   const metrics = useMetrics(j.id);
   const shown = useMemo(() => plots(metrics.data ?? [], t('training'), t('validation')), [metrics.data, t, lang]);
   return (
-    <Card className={className} title={t('curves')} note={shown.length > 0 && (shown[0]!.epochs ? t('curves.epochs') : t('curves.steps'))}>
+    <Card {...(className && { className })} title={title ?? (j.kind === 'train' ? t('curves') : t('metrics'))} note={shown.length > 0 && (shown[0]!.epochs ? t('curves.epochs') : t('curves.steps'))}>
       {metrics.error ? <div className="b"><Problem error={metrics.error} retry={() => void metrics.refetch()} /></div>
         : metrics.isPending ? <div className="b" style={{ minHeight: 290 }}><Skeleton height={240} /></div>
           : shown.length === 0 ? <Empty command={`lineshaft logs -f ${j.id}`}>{j.kind === 'train' ? t('curves.soon') : t('curves.empty')}</Empty>

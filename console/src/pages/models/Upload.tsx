@@ -80,7 +80,7 @@ export function UploadDialog({ files, name: given, close }: { files: File[]; nam
         </>
       ) : (
         <form onSubmit={(e) => { e.preventDefault(); void send(); }}>
-          <button type="button" className={over ? 'dropzone over' : 'dropzone'} onClick={() => input.current?.click()} {...handlers}>
+          <button type="button" data-autofocus className={over ? 'dropzone over' : 'dropzone'} onClick={() => input.current?.click()} {...handlers}>
             <Upload size={20} />
             {file ? <span className="break"><b>{file.name}</b> <span className="dim num">{bytes(file.size, lang)}</span></span> : <span>{t('upload.drop')}</span>}
             <span className="dim">{t('upload.formats')}</span>
