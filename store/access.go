@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
@@ -88,26 +87,6 @@ func (d *DB) WriteAccess(ctx context.Context, c access.Change, events ...event.E
 		}
 		return nil
 	})
-}
-
-// upsert writes in the caller's transaction, whether or not the id is there.
-func (t table[T]) upsert(ctx context.Context, tx *sql.Tx, id string, v T) error {
-	body, err := encode(v)
-	if err != nil {
-		return errs.E("store.upsert", errs.Other, err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO records (kind, id, body) VALUES ($1, $2, $3)
-		ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`, t.kind, id, body)
-	return err
-}
-
-func removeRecord(ctx context.Context, tx *sql.Tx, kind, id string) (bool, error) {
-	res, err := tx.ExecContext(ctx, `DELETE FROM records WHERE kind = $1 AND id = $2`, kind, id)
-	if err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	return n > 0, err
 }
 
 var _ access.Store = (*DB)(nil)

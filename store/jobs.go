@@ -95,7 +95,7 @@ type rower interface {
 func journalOffset(ctx context.Context, q rower, id job.ID, task, attempt int) (int64, error) {
 	var taken int64
 	err := q.QueryRowContext(ctx, `SELECT taken FROM journals WHERE job = $1 AND task = $2 AND attempt = $3`, int64(id), task, attempt).Scan(&taken)
-	if err != nil && err != sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
+	if err != nil && err != sql.ErrNoRows {
 		return 0, fault("store.JournalOffset", err)
 	}
 	return taken, nil

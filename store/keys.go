@@ -109,31 +109,34 @@ func (d *DB) WrappedKeys(ctx context.Context) ([]seal.Holding, error) {
 	const op = "store.WrappedKeys"
 	var out []seal.Holding
 	for _, h := range holders() {
-		rows, err := d.db.QueryContext(ctx, h.list)
+		held, err := d.held(ctx, h)
 		if err != nil {
 			return nil, fault(op, err)
 		}
-		for rows.Next() {
-			var id, body string
-			if err = rows.Scan(&id, &body); err != nil {
-				break
-			}
-			held := seal.Holding{ID: h.kind + " " + id}
-			if held.Context, held.Wrapped, err = h.keys(id, body); err != nil {
-				err = errs.Errorf(op, errs.Corrupt, "the record of %s does not parse", held.ID)
-				break
-			}
-			out = append(out, held)
-		}
-		rows.Close()
-		if err == nil {
-			err = rows.Err()
-		}
-		if err != nil {
-			return nil, fault(op, err)
-		}
+		out = append(out, held...)
 	}
 	return out, nil
+}
+
+// held lists the records of one sort.
+func (d *DB) held(ctx context.Context, h holder) (out []seal.Holding, err error) {
+	rows, err := d.db.QueryContext(ctx, h.list)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, body string
+		if err := rows.Scan(&id, &body); err != nil {
+			return nil, err
+		}
+		held := seal.Holding{ID: h.kind + " " + id}
+		if held.Context, held.Wrapped, err = h.keys(id, body); err != nil {
+			return nil, errs.Errorf("store.held", errs.Corrupt, "the record of %s does not parse: restore the database from a backup", held.ID)
+		}
+		out = append(out, held)
+	}
+	return out, rows.Err()
 }
 
 // SwapKeys puts next in the place of the record's keys, if they are still those of held.
@@ -156,7 +159,7 @@ func (d *DB) SwapKeys(ctx context.Context, held seal.Holding, next []string) (sw
 	}
 	err = d.commit(ctx, op, nil, func(tx *sql.Tx, _ []event.Event) error {
 		var body string
-		if err := tx.QueryRowContext(ctx, h.get, key...).Scan(&body); err == sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
+		if err := tx.QueryRowContext(ctx, h.get, key...).Scan(&body); err == sql.ErrNoRows {
 			return nil
 		} else if err != nil {
 			return err

@@ -251,8 +251,8 @@ func TestWhatWasOnItsWayDuringARotationStillOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.Advance(time.Hour)
-	v, err := w.db.CreateVersion(t.Context(), model.Version{Model: "late", Digest: info.Digest, Size: info.Size, Key: info.Key, Source: "upload"})
-	if err != nil {
+	late := model.Version{Model: "late", Digest: info.Digest, Size: info.Size, Key: info.Key, Source: "upload"}
+	if _, err := w.db.CreateVersion(t.Context(), late); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(seal.RetireAfter)
@@ -260,7 +260,8 @@ func TestWhatWasOnItsWayDuringARotationStillOpens(t *testing.T) {
 	if err != nil || got.Rewrapped != 1 || len(got.Retired) != 1 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if v, err = w.db.GetVersion(t.Context(), "late", 1); err != nil {
+	v, err := w.db.GetVersion(t.Context(), "late", 1)
+	if err != nil {
 		t.Fatal(err)
 	}
 	w.opens("the upload", "uploaded while the keys change", v.Artifact())

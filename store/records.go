@@ -15,52 +15,36 @@ type table[T any] struct {
 	what string // for the error: "user"
 }
 
-// create refuses an id that is taken.
-func (t table[T]) create(ctx context.Context, id string, v T, events ...event.Event) error {
-	return t.write(ctx, "store.create", id, v, false, events)
-}
-
 // put writes whether or not the id is there.
 func (t table[T]) put(ctx context.Context, id string, v T, events ...event.Event) error {
-	return t.write(ctx, "store.put", id, v, true, events)
+	return t.db.commit(ctx, "store.put", events, func(tx *sql.Tx, _ []event.Event) error { return t.upsert(ctx, tx, id, v) })
 }
 
-func (t table[T]) write(ctx context.Context, op, id string, v T, replace bool, events []event.Event) error {
+// upsert is put in the caller's transaction.
+func (t table[T]) upsert(ctx context.Context, tx *sql.Tx, id string, v T) error {
 	body, err := encode(v)
 	if err != nil {
-		return errs.E(op, errs.Other, err)
+		return errs.E("store.upsert", errs.Other, err)
 	}
-	return t.db.commit(ctx, op, events, func(tx *sql.Tx, _ []event.Event) error {
-		query := `INSERT INTO records (kind, id, body) VALUES ($1, $2, $3) ON CONFLICT (kind, id) DO `
-		if replace {
-			query += `UPDATE SET body = excluded.body`
-		} else {
-			query += `NOTHING`
-		}
-		res, err := tx.ExecContext(ctx, query, t.kind, id, body)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err == nil && n == 0 {
-			return errs.Errorf(op, errs.Exists, "there is already a %s %q", t.what, id)
-		}
-		return nil
-	})
+	_, err = tx.ExecContext(ctx, `INSERT INTO records (kind, id, body) VALUES ($1, $2, $3)
+		ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`, t.kind, id, body)
+	return err
+}
+
+func removeRecord(ctx context.Context, tx *sql.Tx, kind, id string) (bool, error) {
+	res, err := tx.ExecContext(ctx, `DELETE FROM records WHERE kind = $1 AND id = $2`, kind, id)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 func (t table[T]) get(ctx context.Context, id string) (T, error) {
-	return t.read(ctx, t.db.db, id)
-}
-
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-func (t table[T]) read(ctx context.Context, q querier, id string) (T, error) {
-	list, err := scanAll[T](q.QueryContext(ctx, `SELECT body FROM records WHERE kind = $1 AND id = $2`, t.kind, id))
+	list, err := scanAll[T](t.db.db.QueryContext(ctx, `SELECT body FROM records WHERE kind = $1 AND id = $2`, t.kind, id))
 	if err != nil || len(list) == 0 {
 		var none T
-		return none, errors2("store.get", err, "no %s %q", t.what, id)
+		return none, errors2("store.get", fault2("store.get", err), "no %s %q", t.what, id)
 	}
 	return list[0], nil
 }
@@ -74,35 +58,18 @@ func (t table[T]) list(ctx context.Context) ([]T, error) {
 func (t table[T]) remove(ctx context.Context, id string, events ...event.Event) error {
 	const op = "store.remove"
 	return t.db.commit(ctx, op, events, func(tx *sql.Tx, _ []event.Event) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM records WHERE kind = $1 AND id = $2`, t.kind, id)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
+		if gone, err := removeRecord(ctx, tx, t.kind, id); err != nil || !gone {
 			return errors2(op, err, "no %s %q", t.what, id)
 		}
 		return nil
 	})
 }
 
-// take reads and deletes in one transaction, so that a one-time link works once.
-func (t table[T]) take(ctx context.Context, id string, events ...event.Event) (T, error) {
-	var v T
-	err := t.db.commit(ctx, "store.take", events, func(tx *sql.Tx, _ []event.Event) (err error) {
-		if v, err = t.read(ctx, tx, id); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM records WHERE kind = $1 AND id = $2`, t.kind, id)
-		return err
-	})
-	return v, err
-}
-
 // Setting reads a single value; "" when it was never set.
 func (d *DB) Setting(ctx context.Context, name string) (string, error) {
 	var v string
 	err := d.db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, name).Scan(&v)
-	if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
+	if err == sql.ErrNoRows {
 		return "", nil
 	}
 	return v, fault2("store.Setting", err)

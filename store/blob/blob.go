@@ -120,7 +120,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 	if g.since -= int64(len(p)); g.since < 0 {
 		g.since = 8 << 20
 		var st syscall.Statfs_t
-		if err := syscall.Statfs(g.store.dir, &st); err == nil && int64(st.Bavail)*int64(st.Bsize) < g.store.Reserve {
+		if err := syscall.Statfs(g.store.dir, &st); err == nil && int64(st.Bavail)*int64(st.Bsize) < g.store.Reserve { //nolint:unconvert // 32 bits elsewhere
 			return 0, syscall.ENOSPC
 		}
 	}

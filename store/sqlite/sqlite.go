@@ -28,7 +28,7 @@ func Open(ctx context.Context, path string) (*sql.DB, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
-		f.Close() //nolint:errcheck // nothing was written
+		f.Close()
 	case !errors.Is(err, os.ErrExist):
 		return nil, errs.Errorf(op, errs.Unavailable, "the database cannot be made: %v", err)
 	}

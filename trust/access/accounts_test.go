@@ -220,8 +220,12 @@ func TestOnlyAdminsChangeAccounts(t *testing.T) {
 		}
 	}
 	for _, bad := range []access.UserSpec{
-		{Name: "DEV", Role: access.Viewer}, {Name: "anonymous", Role: access.Viewer}, {Name: "a/b", Role: access.Viewer},
-		{Name: "new", Role: "boss"}, {Name: "new", Role: access.Anon}, {Name: "new", Role: access.Viewer, Password: "short"},
+		{Name: "DEV", Role: access.Viewer},
+		{Name: "anonymous", Role: access.Viewer},
+		{Name: "a/b", Role: access.Viewer},
+		{Name: "new", Role: "boss"},
+		{Name: "new", Role: access.Anon},
+		{Name: "new", Role: access.Viewer, Password: "short"},
 	} {
 		if _, err := w.CreateUser(t.Context(), w.root, bad); !errs.Is(err, errs.Invalid) && !errs.Is(err, errs.Exists) {
 			t.Errorf("%+v gave %v", bad, err)

@@ -72,7 +72,6 @@ func (s *Service) SignIn(ctx context.Context, name, password string) (cookie str
 // NewLink makes a code that signs user in once, within an hour. It is for the owner of the data folder; who else may
 // call it is decided before.
 func (s *Service) NewLink(ctx context.Context, user string) (code string, err error) {
-	const op = "access.NewLink"
 	code = id.Secret("lk")
 	err = s.alter(ctx, func(v *view, now time.Time) (Change, []event.Event, error) {
 		if a, ok := v.accounts[user]; !ok || a.Disabled {

@@ -170,7 +170,6 @@ func (s *Service) Tokens(ctx context.Context, by Principal) ([]Token, error) {
 
 // RevokeToken ends a token.
 func (s *Service) RevokeToken(ctx context.Context, by Principal, tokenID string) error {
-	const op = "access.RevokeToken"
 	v, err := s.read(ctx)
 	if err != nil {
 		return err
