@@ -29,7 +29,7 @@ type launcher struct {
 	blobs    *blob.Store
 	sets     *data.Sets
 	registry *model.Registry
-	secret   func(ctx context.Context, name string) ([]byte, error)
+	secret   func(ctx context.Context, owner, name string) ([]byte, error)
 	outputs  outputs
 	code     *code
 	less     bool // tasks start although an isolation feature cannot be enforced
@@ -59,7 +59,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		out.Env["MASTER_PORT"] = fmt.Sprint(20_000 + int64(j.ID)%10_000)
 	}
 	for _, ref := range s.Secrets {
-		value, err := l.secret(ctx, ref.Name)
+		value, err := l.secret(ctx, j.Owner, ref.Name)
 		if err != nil {
 			return exec.Task{}, err
 		}

@@ -106,7 +106,7 @@ func (s *Server) Close() {
 func (s *Server) path(name string) string { return filepath.Join(s.cfg.Data, name) }
 
 func (s *Server) openRecords(ctx context.Context, _ Options) (err error) {
-	if s.keys, err = seal.OpenKeyring(s.path(keysFile), s.clock.Now()); err != nil {
+	if s.keys, err = s.openKeys(); err != nil {
 		return err
 	}
 	if s.blobs, err = blob.Open(s.path(blobsFolder), s.keys); err != nil {
@@ -119,17 +119,6 @@ func (s *Server) openRecords(ctx context.Context, _ Options) (err error) {
 	}
 	s.db = store.New(db, s.clock, s.keys)
 	return nil
-}
-
-func (s *Server) openTrust(ctx context.Context, opt Options) (err error) {
-	s.access = access.New(access.Options{Store: s.db, Clock: s.clock, Demo: opt.Demo})
-	s.secrets = secret.New(secret.Options{Store: s.db, Keys: s.keys, Clock: s.clock})
-	// A rotation that was cut off is finished before anything is read under its keys.
-	if _, err := s.rotator().Finish(ctx); err != nil {
-		return err
-	}
-	s.created, err = s.access.Bootstrap(ctx)
-	return err
 }
 
 func (s *Server) openModels(context.Context, Options) error {
@@ -156,7 +145,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	}
 	l := &launcher{
 		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
-		secret: s.secrets.Value, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
+		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
 	}
 	s.jobs = job.NewRunner(job.Options{
 		Store: s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
@@ -255,18 +244,6 @@ func (s *Server) face(ctx context.Context) http.Handler {
 		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
 		Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
 	})
-}
-
-// rotator changes the key-encryption keys for the API.
-func (s *Server) rotator() rotator {
-	return rotator{&seal.Rotator{Keys: s.keys, Holder: s.db, Clock: s.clock}}
-}
-
-type rotator struct{ *seal.Rotator }
-
-func (r rotator) Rotate(ctx context.Context, actor string) (key string, rewrapped int, err error) {
-	done, err := r.Rotator.Rotate(ctx, actor)
-	return r.Keys.Primary(), done.Rewrapped, err
 }
 
 // drain is how long requests under way may take when the server stops.

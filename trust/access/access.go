@@ -49,7 +49,7 @@ func (r Role) covers(other Role) bool {
 type Principal struct {
 	Name   string   `json:"name"`
 	Role   Role     `json:"role"`
-	Via    string   `json:"via"`              // password, link, token, socket, anonymous
+	Via    string   `json:"via"`              // password, link, token, socket, server, anonymous
 	Token  string   `json:"token,omitempty"`  // the token's ID
 	Scopes []string `json:"scopes,omitempty"` // what the token is limited to; none means everything that the role may
 }

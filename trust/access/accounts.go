@@ -236,6 +236,20 @@ func (s *Service) DeleteUser(ctx context.Context, by Principal, name string) err
 	})
 }
 
+// As is who an account is when the server acts for it, as for a job that it submitted. One that is gone or disabled gives
+// errs.Denied.
+func (s *Service) As(ctx context.Context, name string) (Principal, error) {
+	v, err := s.read(ctx)
+	if err != nil {
+		return Principal{}, err
+	}
+	a, ok := v.accounts[name]
+	if !ok || a.Disabled {
+		return Principal{}, errs.Errorf("access.As", errs.Denied, "access denied: the account %q was closed", name)
+	}
+	return Principal{Name: name, Role: a.Role, Via: "server"}, nil
+}
+
 // Users lists the accounts that by may see, by name.
 func (s *Service) Users(ctx context.Context, by Principal) ([]User, error) {
 	v, err := s.read(ctx)

@@ -25,10 +25,13 @@ permit (principal, action, resource) when {
 	principal.role.hasTag(context.grant) || principal.role.hasTag(context.grants)
 };
 
-@id("scopes: a limited token does no more than it says, and gives nobody rights")
+@id("scopes: a token that is limited to scopes does no more than they say")
 forbid (principal, action, resource) when {
-	principal has scopes && (context.gives || !principal.scopes.containsAny([context.scope, context.scoped]))
+	principal has scopes && !principal.scopes.containsAny([context.scope, context.scoped])
 };
+
+@id("limits: a token with less than its account gives nobody rights, or it would give itself the rest")
+forbid (principal, action, resource) when { context.gives && principal.limited };
 
 @id("closed: an account that was disabled or deleted does nothing")
 forbid (principal, action, resource) when { principal.closed };
@@ -114,7 +117,7 @@ func (s *Service) Authorize(ctx context.Context, p Principal, action string, r R
 			return Missing(r)
 		}
 	}
-	return refuse(op, p, action, r)
+	return refuse(op, p, action, r, st.limited(p))
 }
 
 // May decides as Authorize does, for choosing what to show: a no is no refusal, and is not audited.
@@ -126,21 +129,13 @@ func (s *Service) May(ctx context.Context, p Principal, action string, r Resourc
 // allows evaluates the policies. A policy that cannot be evaluated denies.
 func (s *Service) allows(st *view, p Principal, action string, r Resource) bool {
 	who := cedar.NewEntityUID("User", cedar.String(p.Name))
-	attributes := cedar.RecordMap{"name": cedar.String(p.Name), "role": roleUID(p.Role), "closed": cedar.Boolean(st.closed(p))}
-	if len(p.Scopes) > 0 {
-		list := make([]cedar.Value, len(p.Scopes))
-		for i, scope := range p.Scopes {
-			list[i] = cedar.String(scope)
-		}
-		attributes["scopes"] = cedar.NewSet(list...)
-	}
 	what := cedar.Entity{UID: cedar.NewEntityUID(cedar.EntityType(r.Type), cedar.String(r.Name))}
 	if r.Owner != "" {
 		what.Attributes = cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(r.Owner)})
 	}
 	right := action + " " + r.Type
 	decision, diagnostic := cedar.Authorize(s.policies, &asked{
-		{UID: who, Attributes: cedar.NewRecord(attributes), Tags: st.granted(p)}, st.role(p.Role), what,
+		{UID: who, Attributes: st.attributes(p), Tags: st.granted(p)}, st.role(p.Role), what,
 	}, cedar.Request{
 		Principal: who, Action: cedar.NewEntityUID("Action", cedar.String(action)), Resource: what.UID,
 		Context: cedar.NewRecord(cedar.RecordMap{
@@ -150,6 +145,21 @@ func (s *Service) allows(st *view, p Principal, action string, r Resource) bool 
 		}),
 	})
 	return decision == cedar.Allow && len(diagnostic.Errors) == 0
+}
+
+// attributesOf is a principal for the policies.
+func attributesOf(name string, role Role, closed, limited bool, scopes []string) cedar.Record {
+	m := cedar.RecordMap{
+		"name": cedar.String(name), "role": roleUID(role), "closed": cedar.Boolean(closed), "limited": cedar.Boolean(limited),
+	}
+	if len(scopes) > 0 {
+		list := make([]cedar.Value, len(scopes))
+		for i, scope := range scopes {
+			list[i] = cedar.String(scope)
+		}
+		m["scopes"] = cedar.NewSet(list...)
+	}
+	return cedar.NewRecord(m)
 }
 
 // tagsOf is grants as tags.

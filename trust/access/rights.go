@@ -43,8 +43,9 @@
 // to change its replicas; to update a model is to move its aliases.
 //
 // A grant adds to that: a user, or everyone with a role, may do some actions on one thing of a type, or on all ("*").
-// A token takes away from it: limited to scopes, it may do no more than they say, and never change accounts, tokens,
-// grants or keys. A scope is an action ("read", which lists too) or an action and the name of a thing ("predict:mnist").
+// A token takes away from it: it may have a lesser role than its account, and be limited to scopes, beyond which it may do
+// nothing. A scope is an action ("read", which lists too) or an action and the name of a thing ("predict:mnist"). A token
+// that has less than its account changes no accounts, tokens, grants or keys: with them it could give itself the rest.
 //
 // Who may do nothing at all to a thing is told that there is no such thing, in the words for a thing that is not there.
 // Refusals are counted and written to the audit log in batches; every change to accounts, tokens and grants is an event
@@ -196,7 +197,7 @@ func Missing(r Resource) error {
 }
 
 // refuse says what was asked, what would be allowed and what would make it work.
-func refuse(op string, p Principal, action string, r Resource) error {
+func refuse(op string, p Principal, action string, r Resource, limited bool) error {
 	what := r.Type + " " + r.Name
 	if r.Name == "" {
 		what = "a " + r.Type
@@ -223,8 +224,8 @@ func refuse(op string, p Principal, action string, r Resource) error {
 	}
 	may := "that takes the role " + strings.Join(roles, " or ")
 	switch {
-	case len(p.Scopes) > 0 && gives(action, r.Type):
-		may = "a token that is limited to scopes changes no accounts, tokens, grants or keys"
+	case limited && gives(action, r.Type):
+		may = "a token that has less than its account changes no accounts, tokens, grants or keys"
 	case len(p.Scopes) > 0 && slices.Contains(roles, string(p.Role)):
 		may = fmt.Sprintf("token %s is limited to %s, and this takes the scope %q", p.Token, strings.Join(p.Scopes, ", "), scopeOf(action))
 	case own && r.Owner != "":

@@ -76,7 +76,12 @@ type view struct {
 
 type account struct {
 	Account
-	tags cedar.Record // the grants to the user
+	attributes cedar.Record // of the account with all that it has
+	tags       cedar.Record // the grants to the user
+}
+
+func newAccount(a Account, tags cedar.Record) *account {
+	return &account{a, attributesOf(a.Name, a.Role, a.Disabled, false, nil), tags}
 }
 
 type token struct {
@@ -96,6 +101,21 @@ func (v *view) closed(p Principal) bool {
 	}
 	a, ok := v.accounts[p.Name]
 	return !ok || a.Disabled
+}
+
+// limited reports whether p is a token with less than its account has.
+func (v *view) limited(p Principal) bool {
+	a, ok := v.accounts[p.Name]
+	return p.Via == "token" && (len(p.Scopes) > 0 || !ok || a.Role != p.Role)
+}
+
+// attributes is p for the policies.
+func (v *view) attributes(p Principal) cedar.Record {
+	limited := v.limited(p)
+	if a, ok := v.accounts[p.Name]; ok && a.Role == p.Role && !limited && p.Via != "socket" {
+		return a.attributes
+	}
+	return attributesOf(p.Name, p.Role, v.closed(p), limited, p.Scopes)
 }
 
 // granted is the grants to the user. A token with less than its user's role does not have them.
@@ -125,11 +145,11 @@ func (v *view) next(c Change, demo bool) *view {
 		touched[r.Kind] = true
 	}
 	for _, a := range c.Accounts {
-		fresh := &account{Account: a}
+		var tags cedar.Record
 		if old, ok := v.accounts[a.Name]; ok {
-			fresh.tags = old.tags
+			tags = old.tags
 		}
-		n.accounts[a.Name] = fresh
+		n.accounts[a.Name] = newAccount(a, tags)
 	}
 	if len(c.Tokens) > 0 || touched[TokenKind] {
 		n.tokens, n.ids = maps.Clone(v.tokens), maps.Clone(v.ids)
@@ -204,7 +224,7 @@ func (v *view) tag(only map[receiver]bool, demo bool) {
 	}
 	for name, a := range v.accounts {
 		if to := (receiver{user: name}); only == nil || only[to] {
-			v.accounts[name] = &account{Account: a.Account, tags: cedar.NewRecord(tagsOf(by[to]))}
+			v.accounts[name] = newAccount(a.Account, cedar.NewRecord(tagsOf(by[to])))
 		}
 	}
 	roles := map[Role]cedar.Entity{}
@@ -256,7 +276,7 @@ func (s *Service) load(ctx context.Context) (*view, error) {
 		links: map[string]StoredLink{}, grants: map[string]Grant{},
 	}
 	for _, a := range all.Accounts {
-		v.accounts[a.Name] = &account{Account: a}
+		v.accounts[a.Name] = newAccount(a, cedar.Record{})
 	}
 	for _, t := range all.Tokens {
 		v.tokens[t.Hash], v.ids[t.ID] = newToken(t), t.Hash

@@ -160,6 +160,20 @@ func TestALimitedTokenGivesNobodyRights(t *testing.T) {
 	}
 }
 
+func TestATokenWithLessThanItsAccountCannotTakeTheRest(t *testing.T) {
+	w := newWorld(t)
+	_, p := w.token(access.TokenSpec{User: "ann", Role: access.Viewer})
+	wants(t, w.SetPassword(t.Context(), p, "ann", "another fine phrase"), errs.Denied)
+	wants(t, w.Authorize(t.Context(), p, "update", access.Resource{Type: "user", Name: "ann", Owner: "ann"}), errs.Denied)
+	_, _, err := w.CreateToken(t.Context(), p, access.TokenSpec{})
+	wants(t, err, errs.Denied)
+	wants(t, w.RevokeToken(t.Context(), p, p.Token), errs.Denied)
+	_, full := w.token(access.TokenSpec{User: "dev", Role: access.Developer})
+	if err := w.SetPassword(t.Context(), full, "dev", "another fine phrase"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestALimitedTokenLearnsNothingOfWhatElseThereIs(t *testing.T) {
 	w := newWorld(t)
 	_, p := w.token(access.TokenSpec{User: "ann", Role: access.Admin, Scopes: []string{"predict:mnist"}})
