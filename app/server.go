@@ -118,7 +118,26 @@ func (s *Server) openRecords(ctx context.Context, _ Options) (err error) {
 		return err
 	}
 	s.db = store.New(db, s.clock, s.keys)
-	return nil
+	return s.sweep(ctx)
+}
+
+// sweep removes sealed files that a crash left without a record.
+func (s *Server) sweep(ctx context.Context) error {
+	held, err := s.db.WrappedKeys(ctx)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	for _, h := range held {
+		if h.Context == blob.Context {
+			keys = append(keys, h.Wrapped...)
+		}
+	}
+	n, err := s.blobs.Sweep(keys)
+	if n > 0 {
+		s.log.Info("removed sealed files that no record speaks of", "files", n)
+	}
+	return err
 }
 
 func (s *Server) openModels(context.Context, Options) error {

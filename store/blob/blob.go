@@ -233,3 +233,29 @@ func (s *Store) Remove(info artifact.Info) error {
 	}
 	return nil
 }
+
+// Sweep removes the sealed files of no key: what a crash left between sealing and writing the record down. It must run
+// while nothing is being put. keys are those of every record's Info.
+func (s *Store) Sweep(keys []string) (removed int, err error) {
+	const op = "blob.Sweep"
+	known := map[string]bool{}
+	for _, key := range keys {
+		if _, name, found := strings.Cut(key, "#"); found {
+			known["x"+name] = true
+		}
+	}
+	paths, err := filepath.Glob(filepath.Join(s.dir, "??", "*"))
+	if err != nil {
+		return 0, errs.E(op, errs.Other, err)
+	}
+	for _, path := range paths {
+		if known[strings.TrimPrefix(filepath.Ext(path), ".")] {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return removed, errs.E(op, errs.Other, err)
+		}
+		removed++
+	}
+	return removed, nil
+}
