@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	goruntime "runtime"
+	"slices"
 	"sync"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -11,8 +13,11 @@ import (
 
 // Network is a network in service. The rules of joining:
 //
-//   - A call that finds a worker free takes it, and with it every call that waits, up to a batch.
-//   - A call that finds none waits in the queue. Who ends its batch hands its worker to the first that waits.
+//   - A call that finds a worker free takes it, and leads. Before it computes it lets whatever else can run on this
+//     core run once: requests that have arrived are read and queue up behind it. With nothing else to run it goes on at
+//     once, so that no worker ever waits for a request.
+//   - A call that finds a leader that has not begun, or no worker free, waits in the queue. A leader takes with it
+//     what waits, up to a batch; who has computed hands its worker to the first that still waits.
 //   - A call that is canceled leaves the queue; one that is being computed is computed to its end.
 type Network struct {
 	net            *nn.Network
@@ -25,6 +30,9 @@ type Network struct {
 	busy  int
 	free  []*worker
 	queue []*call
+	rows  int // in the queue
+	// gathering is the rows of a leader that lets others run before it begins, or 0.
+	gathering int
 }
 
 // call is one request in the queue.
@@ -72,21 +80,28 @@ func (n *Network) predict(ctx context.Context, dst, x []float32, rows int) error
 		return errs.E("runtime.Predict", errs.KindOf(err), err)
 	}
 	n.mu.Lock()
-	if n.busy < n.workers {
-		n.busy++
-		w, err := n.take()
+	if n.busy == n.workers || n.gathering > 0 && n.gathering+n.rows+rows <= n.batch {
+		c := calls.Get().(*call)
+		c.dst, c.x, c.rows, c.err = dst, x, rows, nil
+		n.queue = append(n.queue, c)
+		n.rows += rows
 		n.mu.Unlock()
-		if err == nil {
-			err = w.predict(dst, x, rows)
-		}
-		n.pass(w)
+		return n.wait(ctx, c)
+	}
+	w, err := n.take()
+	if err != nil {
+		n.mu.Unlock()
 		return err
 	}
-	c := calls.Get().(*call)
-	c.dst, c.x, c.rows, c.err = dst, x, rows, nil
-	n.queue = append(n.queue, c)
-	n.mu.Unlock()
-	return n.wait(ctx, c)
+	n.busy++
+	if n.gathering == 0 && rows < n.batch {
+		n.gathering = rows
+		n.mu.Unlock()
+		goruntime.Gosched()
+		n.mu.Lock()
+		n.gathering = 0
+	}
+	return n.lead(w, dst, x, rows)
 }
 
 // take gives a worker; n.mu is held.
@@ -99,55 +114,46 @@ func (n *Network) take() (*worker, error) {
 	return n.newWorker()
 }
 
-// pass hands the worker to the first call that waits, or puts it down. A worker that could not be made is nil, and the
-// next call tries again.
+// pass hands the worker to the first call that waits, or puts it down.
 func (n *Network) pass(w *worker) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) > 0 {
-		if w == nil {
-			var err error
-			if w, err = n.newWorker(); err != nil {
-				for _, c := range n.queue {
-					c.err = err
-					c.woken <- nil
-				}
-				n.queue = n.queue[:0]
-			}
-		}
-		if len(n.queue) > 0 {
-			c := n.queue[0]
-			n.shift(1)
-			c.woken <- w
-			return
-		}
+		c := n.queue[0]
+		n.drop(1)
+		c.woken <- w
+		return
 	}
 	n.busy--
-	if w != nil && n.net != nil {
-		n.free = append(n.free, w)
-	}
+	n.free = append(n.free, w)
 }
 
-func (n *Network) shift(k int) {
+// drop takes the first k calls off the queue; n.mu is held.
+func (n *Network) drop(k int) {
+	for _, c := range n.queue[:k] {
+		n.rows -= c.rows
+	}
 	left := copy(n.queue, n.queue[k:])
 	clear(n.queue[left:])
 	n.queue = n.queue[:left]
 }
 
-// wait stays in the queue until another has computed the answer, or it is c's turn to compute.
+// wait stays in the queue until another has computed the answer, or it is c's turn to lead.
 func (n *Network) wait(ctx context.Context, c *call) error {
 	var w *worker
 	select {
 	case w = <-c.woken:
 	case <-ctx.Done():
 		if n.leave(c) {
+			c.dst, c.x = nil, nil
 			calls.Put(c)
 			return errs.E("runtime.Predict", errs.KindOf(ctx.Err()), ctx.Err())
 		}
-		w = <-c.woken // its answer is being computed, or it is asked to compute
+		w = <-c.woken // its answer is being computed, or it is asked to lead
 	}
 	if w != nil {
-		c.err = n.lead(w, c)
+		n.mu.Lock()
+		c.err = n.lead(w, c.dst, c.x, c.rows)
 	}
 	err := c.err
 	c.dst, c.x = nil, nil
@@ -155,51 +161,48 @@ func (n *Network) wait(ctx context.Context, c *call) error {
 	return err
 }
 
+// leave takes a call off the queue; false when it is there no more.
 func (n *Network) leave(c *call) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, other := range n.queue {
-		if other == c {
-			left := append(n.queue[:i], n.queue[i+1:]...)
-			n.queue[len(left)] = nil
-			n.queue = left
-			return true
-		}
+	i := slices.Index(n.queue, c)
+	if i < 0 {
+		return false
 	}
-	return false
+	n.queue = slices.Delete(n.queue, i, i+1)
+	n.rows -= c.rows
+	return true
 }
 
-// lead computes c together with what else waits, and passes the worker on.
-func (n *Network) lead(w *worker, c *call) error {
-	var joined [64]*call
-	rows, k := c.rows, 0
-	n.mu.Lock()
-	for k < len(n.queue) && k < len(joined) && rows+n.queue[k].rows <= n.batch {
-		joined[k] = n.queue[k]
-		rows += n.queue[k].rows
+// lead computes a call together with what else waits, and passes the worker on. n.mu is held, and let go.
+func (n *Network) lead(w *worker, dst, x []float32, rows int) error {
+	all, k := rows, 0
+	w.joined = w.joined[:0]
+	for k < len(n.queue) && all+n.queue[k].rows <= n.batch {
+		w.joined = append(w.joined, n.queue[k])
+		all += n.queue[k].rows
 		k++
 	}
-	n.shift(k)
+	n.drop(k)
 	n.mu.Unlock()
 	if k == 0 {
-		err := w.predict(c.dst, c.x, c.rows)
+		err := w.predict(dst, x, rows)
 		n.pass(w)
 		return err
 	}
-	at := copy(w.x, c.x)
-	for _, o := range joined[:k] {
-		at += copy(w.x[at:], o.x)
+	at := copy(w.x, x)
+	for _, c := range w.joined {
+		at += copy(w.x[at:], c.x)
 	}
-	err := w.predict(w.y[:rows*n.out], w.x[:at], rows)
-	at = copy(c.dst, w.y)
-	for _, o := range joined[:k] {
-		at += copy(o.dst, w.y[at:])
-		o.err = err
+	err := w.predict(w.y[:all*n.out], w.x[:at], all)
+	at = copy(dst, w.y)
+	for _, c := range w.joined {
+		at += copy(c.dst, w.y[at:])
+		c.err = err
+		c.woken <- nil
 	}
+	clear(w.joined)
 	n.pass(w)
-	for _, o := range joined[:k] {
-		o.woken <- nil
-	}
 	return err
 }
 

@@ -96,8 +96,9 @@ func signature(net *nn.Network) serve.Signature {
 
 // worker is a predictor with room for a joined batch.
 type worker struct {
-	p    *nn.Predictor
-	x, y []float32
+	p      *nn.Predictor
+	x, y   []float32
+	joined []*call
 }
 
 func (n *Network) newWorker() (*worker, error) {
