@@ -1,0 +1,219 @@
+// Command serve measures what a prediction costs a server: one row by HTTP and JSON, asked by 32 clients at once.
+//
+//	go run ./bench/serve --data DIR [--json]
+//
+// DIR holds MNIST's four idx.gz files; without them they are taken from the module cache. The network is that of
+// examples/mnist (784-512-512-10), trained for one epoch. The systems, each a process of its own, started here:
+//
+//   - lineshaft: the product, `lineshaft up`, asked with a token on its serving port;
+//   - handler: its serving port alone, without accounts and data folder (what access control costs is the difference);
+//   - echo: a bare net/http server that sends the body back, the floor of any Go server;
+//   - mlserver: MLServer with the same weights in numpy, at the best of several settings tried first.
+//
+// CPU time is that of the server's whole process tree from /proc, divided by the requests answered; the clients' is
+// not in it. Systems take turns, round after round, and each figure is the median of its rounds. Before that every
+// system answers the same 500 images, and all answers are compared.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+type config struct {
+	data, cache, binary string
+	clients             int
+	seconds             float64
+	rounds              int
+	systems             []string
+	json                bool
+	profile             string
+}
+
+// row is one figure.
+type row struct {
+	Case   string  `json:"case"`
+	System string  `json:"system"`
+	Metric string  `json:"metric"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+}
+
+func main() {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "child-") {
+		if err := child(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench/serve:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	var c config
+	systems := ""
+	flag.StringVar(&c.data, "data", "", "folder with MNIST's idx.gz files; the module cache where it has none")
+	flag.StringVar(&c.cache, "cache", "", "folder for the peers' Python environment (the user's cache folder)")
+	flag.StringVar(&c.binary, "binary", "", "the lineshaft binary; built from this tree where empty")
+	flag.IntVar(&c.clients, "clients", 32, "clients at once, each with one connection")
+	flag.Float64Var(&c.seconds, "seconds", 5, "length of a round")
+	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each system")
+	flag.StringVar(&systems, "systems", "lineshaft,handler,echo,mlserver", "what is measured")
+	flag.BoolVar(&c.json, "json", false, "print one array of rows instead of a table")
+	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the system handler")
+	flag.Parse()
+	c.systems = strings.Split(systems, ",")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	rows, err := run(ctx, c, os.Stderr)
+	if err == nil {
+		err = report(os.Stdout, rows, c.json)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench/serve:", err)
+		os.Exit(1)
+	}
+}
+
+// system is a server that was started.
+type system struct {
+	name    string
+	addr    string
+	pid     int
+	request func(image string) []byte // the bytes of a whole HTTP request for an image's numbers
+	answer  func(body []byte) ([]float32, error)
+	stop    func()
+}
+
+func run(ctx context.Context, c config, progress io.Writer) ([]row, error) {
+	dir, err := os.MkdirTemp("", "bench-serve-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintln(progress, "training the network for one epoch")
+	w, err := prepare(c.data, dir)
+	if err != nil {
+		return nil, err
+	}
+	starters := map[string]func(context.Context, config, *work) (*system, error){
+		"lineshaft": startLineshaft, "handler": startHandler, "echo": startEcho, "mlserver": startMLServer,
+	}
+	var rows []row
+	var all []*system
+	defer func() {
+		for _, s := range all {
+			s.stop()
+		}
+	}()
+	for _, name := range c.systems {
+		start, ok := starters[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no system %q", name)
+		}
+		fmt.Fprintln(progress, "starting", name)
+		s, err := start(ctx, c, w)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, s)
+		far, right, err := verify(s, w)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if s.answer != nil {
+			rows = append(rows, row{caseName(c, 1), name, "largest_difference", far, "probability"}, row{caseName(c, 1), name, "accuracy_500", right, "share"})
+		}
+	}
+	for _, clients := range []int{c.clients, 1} {
+		measured, err := rounds(ctx, c, clients, all, w, progress)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, measured...)
+	}
+	return rows, nil
+}
+
+func caseName(_ config, clients int) string { return fmt.Sprintf("mnist-1-row-%d-clients", clients) }
+
+// rounds measures every system in turn and gives the medians.
+func rounds(ctx context.Context, c config, clients int, all []*system, w *work, progress io.Writer) ([]row, error) {
+	results := map[string][]result{}
+	for r := range c.rounds + 1 {
+		for _, s := range all {
+			seconds := c.seconds
+			if r == 0 {
+				seconds = min(1, seconds) // warm up
+			}
+			got, err := load(ctx, s, w, clients, time.Duration(seconds*float64(time.Second)))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			if r > 0 {
+				results[s.name] = append(results[s.name], got)
+				fmt.Fprintf(progress, "%d clients, round %d, %-10s %s\n", clients, r, s.name, got)
+			}
+		}
+	}
+	var rows []row
+	for _, s := range all {
+		add := func(metric, unit string, of func(result) float64) {
+			var values []float64
+			for _, r := range results[s.name] {
+				values = append(values, of(r))
+			}
+			slices.Sort(values)
+			rows = append(rows, row{caseName(c, clients), s.name, metric, values[len(values)/2], unit})
+		}
+		add("server_cpu_per_request", "ms", func(r result) float64 { return r.cpu })
+		add("requests_per_second", "1/s", func(r result) float64 { return r.rate })
+		add("latency_p50", "ms", func(r result) float64 { return r.p50 })
+		add("latency_p99", "ms", func(r result) float64 { return r.p99 })
+	}
+	return append(rows, ratios(rows)...), nil
+}
+
+// ratios compares the CPU time of every system with lineshaft's.
+func ratios(rows []row) (out []row) {
+	var own float64
+	for _, r := range rows {
+		if r.System == "lineshaft" && r.Metric == "server_cpu_per_request" {
+			own = r.Value
+		}
+	}
+	for _, r := range rows {
+		if own > 0 && r.System != "lineshaft" && r.Metric == "server_cpu_per_request" {
+			out = append(out, row{r.Case, r.System, "cpu_over_lineshaft", r.Value / own, "×"})
+		}
+	}
+	return out
+}
+
+func report(w io.Writer, rows []row, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(rows)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CASE\tSYSTEM\tMETRIC\tVALUE\tUNIT")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.4g\t%s\n", r.Case, r.System, r.Metric, r.Value, r.Unit)
+	}
+	return t.Flush()
+}
+
+func cacheDir(c config) (string, error) {
+	if c.cache != "" {
+		return c.cache, nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "lineshaft-bench", "serve"), errors.Join(err)
+}
