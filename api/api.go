@@ -13,6 +13,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -26,6 +27,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/internal/web"
+	"github.com/lineshaft/lineshaft/model"
 )
 
 // Options are what the API works with. The interfaces are declared beside the handlers that use them.
@@ -44,6 +46,9 @@ type Options struct {
 	Rows     Rows     // *store.DB
 	// Predict answers a request of TensorFlow Serving's REST API; tfserving.Predict does.
 	Predict func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error)
+
+	// Convert writes the model that r holds in another format.
+	Convert func(w io.Writer, to model.Format, r io.ReaderAt, size int64) error
 
 	Console http.Handler // the console's files; nil serves none
 	Version string

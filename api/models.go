@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -161,21 +163,35 @@ func (s *server) exportModel(w http.ResponseWriter, r *http.Request, in *exportQ
 	if err != nil {
 		return err
 	}
-	if in.Format != "" && in.Format != v.Format {
-		return errs.Errorf(op, errs.Unsupported, "%s is kept as %s and is not converted to %s: leave out format", v.Subject(), v.Format, in.Format)
-	}
+	format := cmp.Or(in.Format, v.Format)
 	record := func(e event.Event) error { return s.o.Rows.Emit(ctx, e) }
 	body, err := s.o.Models.Export(ctx, v, record, callOf(ctx).who.Actor())
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	ext := map[model.Format]string{model.KerasH5: ".h5", model.KerasZip: ".keras"}[v.Format]
+	from, size := io.Reader(body), v.Size
+	if format != v.Format {
+		var b bytes.Buffer
+		if err := s.convert(&b, format, body); err != nil {
+			return errs.E(op, errs.Other, err)
+		}
+		from, size = &b, int64(b.Len())
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+v.Model+ext+`"`)
-	w.Header().Set("Content-Length", itoa(v.Size))
-	_, err = io.Copy(w, body)
+	w.Header().Set("Content-Disposition", `attachment; filename="`+v.Model+format.Ext()+`"`)
+	w.Header().Set("Content-Length", itoa(size))
+	_, err = io.Copy(w, from)
 	return errs.E(op, errs.Other, err)
+}
+
+// convert writes a model in another format. It is done before the first byte is sent, so that an error can be told.
+func (s *server) convert(w io.Writer, to model.Format, body io.Reader) error {
+	plain, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	return s.o.Convert(w, to, bytes.NewReader(plain), int64(len(plain)))
 }
 
 func (s *server) setAlias(ctx context.Context, in *AliasPath, to AliasTarget) (model.Model, error) {

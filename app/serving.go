@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/health"
 	"github.com/lineshaft/lineshaft/serve/runtime"
@@ -72,4 +74,19 @@ func (s *Server) load(ctx context.Context, actor, name, filename string, body io
 	}
 	_, err = s.serving.Add(ctx, actor, v)
 	return v.Version, errs.E("app.load", errs.Other, err)
+}
+
+// convert writes a Keras file in its other format.
+func convert(w io.Writer, to model.Format, r io.ReaderAt, size int64) error {
+	m, err := keras.ReadModel(r, size)
+	if err != nil {
+		return err
+	}
+	switch to {
+	case model.KerasH5:
+		return keras.WriteH5(w, m)
+	case model.KerasZip:
+		return keras.WriteKeras(w, m)
+	}
+	return errs.Errorf("app.convert", errs.Unsupported, "a model is not written as %q: ask for %s or %s", to, model.KerasH5, model.KerasZip)
 }

@@ -23,6 +23,14 @@ const (
 	KerasZip Format = "keras-zip" // .keras
 )
 
+// Ext is the ending of a file of the format.
+func (f Format) Ext() string {
+	if f == KerasZip {
+		return ".keras"
+	}
+	return ".h5"
+}
+
 // Model is a name with its versions.
 type Model struct {
 	Name     string           `json:"name"`

@@ -219,7 +219,7 @@ a grant and is written to the audit log before the first byte leaves.`,
 				return err
 			}
 			if file == "" {
-				file = v.Model + map[model.Format]string{model.KerasH5: ".h5", model.KerasZip: ".keras"}[v.Format]
+				file = v.Model + v.Format.Ext()
 			}
 			format, err := exportFormat(file, v.Format)
 			if err != nil {
