@@ -44,15 +44,19 @@ func (c *Core) fromTheFuture(j *Job, t *Task, st exec.Status, alive bool) {
 
 func (c *Core) started(j *Job, t *Task, st exec.Status) {
 	t.State, t.PID, t.Started = Running, st.PID, stamp(st.Started, c.now)
-	t.Isolation = nil
-	for _, f := range st.Isolation {
-		t.Isolation = append(t.Isolation, Feature{Name: f.Name, Enforced: f.Enforced, Detail: f.Detail})
-	}
+	t.Isolation = features(st)
 	if j.Started == nil {
 		j.Started = t.Started
 	}
 	c.up(j)
 	c.quiet(j, "job.task_started", nil)
+}
+
+func features(st exec.Status) (out []Feature) {
+	for _, f := range st.Isolation {
+		out = append(out, Feature(f))
+	}
+	return out
 }
 
 // up moves a job to running when no task waits to start; a service is up with its first replica.
@@ -82,6 +86,9 @@ const (
 // ended takes the end of a task and decides what becomes of the job.
 func (c *Core) ended(j *Job, t *Task, st exec.Status) {
 	v, reason := judge(j, st)
+	if len(st.Isolation) > 0 { // it may have ended before it was seen to run
+		t.Isolation = features(st)
+	}
 	if t.Started == nil && !st.Started.IsZero() {
 		t.Started = stamp(st.Started, c.now)
 		if j.Started == nil {
