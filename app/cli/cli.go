@@ -128,7 +128,7 @@ Start with:
 		{groupModels, []*cobra.Command{dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e)}},
 		{groupHall, []*cobra.Command{fleetCommand(e), cordonCommand(e), uncordonCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e)}},
 		{groupAccess, []*cobra.Command{usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e)}},
-		{groupSelf, []*cobra.Command{configCommand(e), doctorCommand(e), kerasCommand(e), versionCommand(e)}},
+		{groupSelf, []*cobra.Command{upCommand(e), configCommand(e), doctorCommand(e), kerasCommand(e), versionCommand(e)}},
 	} {
 		for _, c := range group.commands {
 			c.GroupID = group.id

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -25,13 +24,6 @@ type follower struct {
 	waited string
 	epochs map[int]*job.Progress // as they come together from the points
 	took   map[int]float64
-	logs   []*logStream
-}
-
-// logStream is the log of one task, whose attempts are read one after the other.
-type logStream struct {
-	attempt int
-	running chan error // closed at the attempt's end; nil when none is read
 }
 
 const (
@@ -39,20 +31,30 @@ const (
 	lookSeldom = time.Second
 )
 
+// serverBack is how long a server that restarts is waited for while a job is followed.
+const serverBack = time.Minute
+
 // follow returns the job as it ended.
 func (e *env) follow(ctx context.Context, c *client.Client, id job.ID) (job.Job, error) {
+	c = c.Retrying(serverBack)
 	f := &follower{e: e, c: c, id: id, bar: e.bar(), epochs: map[int]*job.Progress{}, took: map[int]float64{}}
 	defer f.bar.clear()
+	var logs chan error // told once when every log is at its end
 	for n := 0; ; n++ {
 		j, err := c.Job(ctx, id)
 		if err != nil {
 			return j, err
 		}
 		f.waiting(j)
-		if j.Kind == job.Train {
+		switch {
+		case j.Kind == job.Train:
 			err = f.train(ctx, j)
-		} else {
-			err = f.log(ctx, j)
+		case logs == nil:
+			logs = make(chan error, 1)
+			go func() { logs <- e.allLogs(ctx, c, j) }()
+		}
+		if ended(j) && logs != nil {
+			err = <-logs
 		}
 		if err != nil || ended(j) {
 			return j, err
@@ -63,7 +65,15 @@ func (e *env) follow(ctx context.Context, c *client.Client, id job.ID) (job.Job,
 		}
 		select {
 		case <-ctx.Done():
+			if logs != nil {
+				<-logs
+			}
 			return j, ctx.Err()
+		case err := <-logs:
+			if err != nil {
+				return j, err
+			}
+			logs <- nil
 		case <-time.After(pause):
 		}
 	}
@@ -182,104 +192,11 @@ func (*follower) values(p job.Progress) string {
 	return strings.Join(parts, "  ")
 }
 
-// log streams the log of every attempt of every task, several tasks with their number before each line.
-func (f *follower) log(ctx context.Context, j job.Job) error {
-	for len(f.logs) < len(j.Tasks) {
-		f.logs = append(f.logs, &logStream{})
-	}
-	for i, t := range j.Tasks {
-		s := f.logs[i]
-		if s.running != nil {
-			if !ended(j) {
-				select {
-				case err := <-s.running:
-					s.running = nil
-					if err != nil {
-						return err
-					}
-				default:
-				}
-				continue
-			}
-			err := <-s.running
-			s.running = nil
-			if err != nil {
-				return err
-			}
-		}
-		if t.Attempt > s.attempt {
-			s.attempt = t.Attempt
-			s.running = f.stream(ctx, t.Index, len(j.Tasks) > 1)
-			if ended(j) {
-				if err := <-s.running; err != nil {
-					return err
-				}
-				s.running = nil
-			}
-		}
-	}
-	return nil
-}
-
-func (f *follower) stream(ctx context.Context, task int, several bool) chan error {
-	done := make(chan error, 1)
-	var w io.Writer = f.e.out
-	if several {
-		w = &prefixed{w: f.e.out, prefix: fmt.Sprintf("[%d] ", task), start: true}
-	}
-	go func() {
-		err := f.e.copyLog(ctx, f.c, f.id, task, 0, true, w)
-		if errs.Is(err, errs.NotFound) {
-			err = nil // nothing was written, or a newer attempt has taken its place
-		}
-		done <- err
-	}()
-	return done
-}
-
-func (e *env) copyLog(ctx context.Context, c *client.Client, id job.ID, task int, offset int64, follow bool, w io.Writer) error {
-	r, err := c.Logs(ctx, id, task, offset, follow)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if _, err := io.Copy(w, r); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errs.E("cli.copyLog", errs.Unavailable, err)
-	}
-	return nil
-}
-
-// prefixed writes a prefix before each line.
-type prefixed struct {
-	w      io.Writer
-	prefix string
-	start  bool
-}
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	var out strings.Builder
-	for line := range strings.Lines(string(b)) {
-		if p.start {
-			out.WriteString(p.prefix)
-		}
-		out.WriteString(line)
-		p.start = strings.HasSuffix(line, "\n")
-	}
-	if _, err := io.WriteString(p.w, out.String()); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
 // outcome is the error of a job that did not end well.
 func outcome(j job.Job) error {
 	switch j.State {
 	case job.Failed:
-		return errs.Errorf("cli.outcome", errs.Other, "job/%d failed: %s; `lineshaft why job/%d` says more, `lineshaft logs %d` shows its output, `lineshaft retry %d` runs it again",
-			j.ID, oneLine(j.Reason), j.ID, j.ID, j.ID)
+		return errs.Errorf("cli.outcome", errs.Other, "job/%d failed: %s; `lineshaft retry %d` runs it again", j.ID, oneLine(j.Reason), j.ID)
 	case job.Canceled:
 		return errs.Errorf("cli.outcome", errs.Conflict, "job/%d was canceled: %s; `lineshaft retry %d` runs it again", j.ID, oneLine(j.Reason), j.ID)
 	}

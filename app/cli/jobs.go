@@ -15,9 +15,17 @@ import (
 
 func jobsCommand(e *env) *cobra.Command {
 	var f job.Filter
+	states := []string{"queued", "starting", "running", "stopping", "succeeded", "failed", "canceled"}
 	list := listing[job.Job]{
 		topic: "jobs",
-		fetch: func(ctx context.Context, c *client.Client) ([]job.Job, error) { return c.Jobs(ctx, f) },
+		fetch: func(ctx context.Context, c *client.Client) ([]job.Job, error) {
+			if f.State != "" {
+				if err := oneOf("--state", string(f.State), states...); err != nil {
+					return nil, err
+				}
+			}
+			return c.Jobs(ctx, f)
+		},
 		table: func(jobs []job.Job) *table {
 			t := newTable("no jobs; `lineshaft submit FILE` or `lineshaft run -- CMD` makes one", "ID>", "NAME", "KIND", "STATE", "PROGRESS", "AGE>", "TOOK>", "OWNER", "REASON")
 			for _, j := range jobs {
@@ -26,16 +34,9 @@ func jobsCommand(e *env) *cobra.Command {
 			return t
 		},
 	}.command(e, &cobra.Command{Use: "list", Short: "List jobs, newest first"})
-	states := []string{"queued", "starting", "running", "stopping", "succeeded", "failed", "canceled"}
 	list.Flags().StringVar((*string)(&f.State), "state", "", "only jobs in this `state`: "+strings.Join(states, ", "))
 	list.Flags().StringVar(&f.Owner, "owner", "", "only jobs of this `account`")
 	list.Flags().IntVar(&f.Limit, "limit", 50, "at most this `number`")
-	list.PreRunE = func(*cobra.Command, []string) error {
-		if f.State == "" {
-			return nil
-		}
-		return oneOf("--state", string(f.State), states...)
-	}
 	show := &cobra.Command{
 		Use: "show JOB", Aliases: []string{"get"},
 		Short: "Show one job",

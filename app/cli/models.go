@@ -210,7 +210,7 @@ func exportCommand(e *env) *cobra.Command {
 		Short: "Write the plain file of a version; needs a grant and is audited",
 		Long: `Write the plain file of a version. Models are sealed: an export is the one way by which plain bytes leave, it needs
 a grant and is written to the audit log before the first byte leaves.`,
-		Example: "  lineshaft models export mnist:3 --to model.h5\n  lineshaft models export mnist@prod --to - | sha256sum",
+		Example: "  lineshaft models export mnist:3 -f model.h5\n  lineshaft models export mnist@prod -f - | sha256sum",
 		Args:    takes, ValidArgsFunction: e.completeModels(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -228,7 +228,7 @@ a grant and is written to the audit log before the first byte leaves.`,
 			write := func(w io.Writer) error { return e.export(ctx, c, v, format, w) }
 			if file == "-" {
 				if terminal(e.out) >= 0 {
-					return errs.Errorf("cli.export", errs.Invalid, "a model file is no text for a terminal: write it to a file with --to FILE")
+					return errs.Errorf("cli.export", errs.Invalid, "a model file is no text for a terminal: write it to a file with -f FILE")
 				}
 				return write(e.out)
 			}
@@ -239,8 +239,8 @@ a grant and is written to the audit log before the first byte leaves.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "to", "", "`file` to write, - for standard output (default the model's name)")
-	_ = cmd.MarkFlagFilename("to", "h5", "keras") // only fails for a flag that is not there
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`file` to write, - for standard output (default the model's name)")
+	_ = cmd.MarkFlagFilename("file", "h5", "keras") // only fails for a flag that is not there
 	return cmd
 }
 
