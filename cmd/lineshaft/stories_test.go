@@ -29,6 +29,7 @@ import (
 //	down                      end it as ctrl-C does
 //	crash                     kill it
 //	until PATTERN CMD...      run a command again and again until its output matches
+//	code N CMD...             run a command that must end with the exit code N
 //	keep NAME FIELD           keep a field of the last output, which is JSON, as the variable NAME
 //	status CODE URL [HEADER]  ask the URL and compare the status
 //
@@ -41,7 +42,7 @@ func TestStories(t *testing.T) {
 			return setup(env, mnist)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": up, "down": down, "crash": crash, "until": until, "keep": keep, "status": status,
+			"up": up, "down": down, "crash": crash, "until": until, "code": code, "keep": keep, "status": status,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -205,6 +206,22 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("never matched %q: %v\n%s%s", args[0], err, out, ts.ReadFile("stderr"))
 		}
+	}
+}
+
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N CMD...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
 	}
 }
 
