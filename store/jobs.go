@@ -57,7 +57,7 @@ func (d *DB) UpdateJob(ctx context.Context, j job.Job, events ...event.Event) er
 // errors2 is err, or errs.NotFound with the message where err is nil.
 func errors2(op string, err error, format string, args ...any) error {
 	if err != nil {
-		return err
+		return fault(op, err)
 	}
 	return errs.Errorf(op, errs.NotFound, format, args...)
 }

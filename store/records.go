@@ -44,7 +44,7 @@ func (t table[T]) get(ctx context.Context, id string) (T, error) {
 	list, err := scanAll[T](t.db.db.QueryContext(ctx, `SELECT body FROM records WHERE kind = $1 AND id = $2`, t.kind, id))
 	if err != nil || len(list) == 0 {
 		var none T
-		return none, errors2("store.get", fault2("store.get", err), "no %s %q", t.what, id)
+		return none, errors2("store.get", err, "no %s %q", t.what, id)
 	}
 	return list[0], nil
 }

@@ -109,7 +109,7 @@ type Service struct {
 // New makes a service; it reads the store when it is first asked, and writes in the background only while Run runs.
 func New(o Options) *Service {
 	if o.Hash == (Params{}) {
-		o.Hash = DefaultHash
+		o.Hash = DefaultHash()
 	}
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {

@@ -24,7 +24,7 @@ type Params struct {
 }
 
 // DefaultHash is the second recommended option of RFC 9106, section 4: 64 MiB, 3 passes, 4 lanes.
-var DefaultHash = Params{Memory: 64 << 10, Time: 3, Threads: 4}
+func DefaultHash() Params { return Params{Memory: 64 << 10, Time: 3, Threads: 4} }
 
 // hashing bounds what all sign-ins together use: at most hashSlots × 64 MiB, and a short queue.
 const (

@@ -33,7 +33,7 @@ forbid (principal, action, resource) when {
 @id("limits: a token with less than its account gives nobody rights, or it would give itself the rest")
 forbid (principal, action, resource) when { context.gives && principal.limited };
 
-@id("closed: an account that was disabled or deleted does nothing")
+@id("closed: an account that was disabled or deleted, and a token that was revoked, do nothing")
 forbid (principal, action, resource) when { principal.closed };
 `
 
@@ -105,7 +105,7 @@ func (s *Service) Authorize(ctx context.Context, p Principal, action string, r R
 		return nil
 	}
 	if st.closed(p) {
-		return errs.Errorf(op, errs.Unauthenticated, "the account %q was closed: ask an admin to open it", p.Name)
+		return errs.Errorf(op, errs.Unauthenticated, "the account %q was closed, or its token revoked: sign in again", p.Name)
 	}
 	s.refusals.note(refusal{Actor: p.Actor(), Action: action, Subject: r.Subject(), Via: p.Via}, s.o.Clock.Now())
 	if r.Name != "" && action != "create" && p.Role != Anon {

@@ -94,10 +94,14 @@ type session struct {
 	used atomic.Int64
 }
 
-// closed reports whether the account behind p is gone or disabled.
+// closed reports whether the account behind p is gone or disabled, or its token revoked: what a stream or a shell that was
+// let in long ago does is decided by what is known now.
 func (v *view) closed(p Principal) bool {
 	if p.Via == "socket" || p.Role == Anon {
 		return false
+	}
+	if _, ok := v.ids[p.Token]; p.Token != "" && !ok {
+		return true
 	}
 	a, ok := v.accounts[p.Name]
 	return !ok || a.Disabled
@@ -112,7 +116,7 @@ func (v *view) limited(p Principal) bool {
 // attributes is p for the policies.
 func (v *view) attributes(p Principal) cedar.Record {
 	limited := v.limited(p)
-	if a, ok := v.accounts[p.Name]; ok && a.Role == p.Role && !limited && p.Via != "socket" {
+	if a, ok := v.accounts[p.Name]; ok && a.Role == p.Role && !limited && p.Via != "socket" && p.Token == "" {
 		return a.attributes
 	}
 	return attributesOf(p.Name, p.Role, v.closed(p), limited, p.Scopes)

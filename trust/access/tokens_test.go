@@ -41,6 +41,11 @@ func TestATokenSpeaksForItsUserUntilItExpiresOrIsRevoked(t *testing.T) {
 	if err := w.RevokeToken(t.Context(), w.as("dev"), made.ID); err != nil {
 		t.Fatal(err)
 	}
+	_, open := w.token(access.TokenSpec{User: "dev", Role: access.Developer})
+	if err := w.RevokeToken(t.Context(), w.root, open.Token); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, w.Authorize(t.Context(), open, "read", access.Resource{Type: "job", Name: "1"}), errs.Unauthenticated)
 	for _, wrong := range []string{secret, "", "ls_", made.ID, secret[:len(secret)-1]} {
 		_, err = w.Authenticate(t.Context(), wrong)
 		wants(t, err, errs.Unauthenticated)
