@@ -12,7 +12,7 @@ import { done, failed } from '../ui/notify';
 import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } from '../ui/parts';
 import { Reasons } from '../ui/reasons';
 import { kind } from '../ui/words';
-import { yaml } from '../ui/yaml';
+import { readable, yaml } from '../ui/yaml';
 import { Curves } from './job/Curves';
 import { Log } from './job/Log';
 
@@ -32,7 +32,7 @@ export default function Job() {
       <WhyCard j={j} className={curves ? 'c4' : 'c5'} />
       <Log j={j} key={`log${j.id}`} />
       <Tasks j={j} />
-      <Card className="c7" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(j.spec)}</pre></Card>
+      <Card className="c7" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(readable(j.spec))}</pre></Card>
       <Details j={j} className="c5" />
     </>
   );
@@ -117,9 +117,9 @@ function Isolation({ features }: { features: Feature[] }) {
       <h3 className="sub">{t('isolation')}</h3>
       <ul className="features">
         {features.map((f) => (
-          <li key={f.name} title={f.detail}>
+          <li key={f.name}>
             <Pill shape={f.enforced ? 'check' : 'ring'} tone={f.enforced ? 'ok' : 'warn'}><span className="mono">{f.name}</span></Pill>
-            <span className="dim clip">{f.detail || (f.enforced ? t('isolation.enforced') : t('isolation.not'))}</span>
+            <p className="dim">{!f.enforced && f.detail ? `${t('isolation.not')}: ` : ''}{f.detail || (f.enforced ? t('isolation.enforced') : t('isolation.not'))}</p>
           </li>
         ))}
       </ul>

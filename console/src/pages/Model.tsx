@@ -10,7 +10,7 @@ import { useT } from '../i18n';
 import { Close, Copy, Download, Rocket, Tag, Upload } from '../ui/icons';
 import { done } from '../ui/notify';
 import { Ago, Card, Kpi, Problem, ServePill, Skeleton, useTitle } from '../ui/parts';
-import { yaml } from '../ui/yaml';
+import { readable, yaml } from '../ui/yaml';
 import { Aliases } from './models/Aliases';
 import { UploadDialog, useDrop } from './models/Upload';
 
@@ -128,7 +128,7 @@ function Lineage({ v }: { v: Version }) {
           <dd className="mono">{v.lineage?.data?.length ? v.lineage.data.map((d) => <div key={d} className="clip" title={d}>{d.replace(/sha256:([0-9a-f]{12})[0-9a-f]+/, '$1')}</div>) : <span className="dim">{t('lineage.no_data')}</span>}</dd>
           {metrics.map(([k, x]) => [<dt key={k} className="mono">{k}</dt>, <dd key={`${k}v`}>{/accuracy/.test(k) ? percent(x, lang, 2) : value(x, lang)}</dd>])}
         </dl>
-        {v.lineage?.spec ? <pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(v.lineage.spec)}</pre> : <p className="dim b">{t('lineage.no_spec')}</p>}
+        {v.lineage?.spec ? <pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(readable(v.lineage.spec))}</pre> : <p className="dim b">{t('lineage.no_spec')}</p>}
       </div>
     </Card>
   );

@@ -67,7 +67,7 @@ function Running() {
   const shown = active.length ? active : all.slice(0, 5);
   return (
     <Card title={active.length || jobs.isPending ? t('overview.active') : t('overview.latest')} right={<Link to="/jobs">{t('all.jobs')}</Link>}>
-      <div className="scroll" style={{ minHeight: 150 }}>
+      <div className="scroll" style={{ minHeight: 100 }}>
         {jobs.error && !jobs.data ? <div className="b"><Problem error={jobs.error} retry={() => void jobs.refetch()} /></div>
           : !jobs.isPending && !shown.length ? <Empty command="lineshaft submit examples/mnist/train.yaml">{t('jobs.empty')}</Empty>
             : (
@@ -103,7 +103,7 @@ function Training() {
   const jobs = useJobs('').data?.pages.flatMap((p) => p.items ?? []) ?? [];
   const j = jobs.find((x) => x.kind === 'train' && !ended(x.state)) ?? jobs.find((x) => x.kind === 'train' && x.progress);
   if (!j) return null;
-  return <Curves key={j.id} j={j} title={<>{t('curves')} · <Link to={`/jobs/${j.id}`}>{j.name}</Link></>} />;
+  return <Curves key={j.id} j={j} brief={<>{t('curves')} · <Link to={`/jobs/${j.id}`}>{j.name}</Link></>} />;
 }
 
 function Services() {

@@ -1,3 +1,19 @@
+/** A specification as a person would have written it: sizes with their units, a layer's type first. */
+export function readable(v: unknown, key = ''): unknown {
+  if (Array.isArray(v)) return v.map((x) => readable(x));
+  if (v !== null && typeof v === 'object') {
+    const entries = Object.entries(v).sort(([a], [b]) => Number(b === 'type') - Number(a === 'type'));
+    return Object.fromEntries(entries.map(([k, x]) => [k, readable(x, k)]));
+  }
+  if ((key === 'memory' || key === 'disk') && typeof v === 'number') {
+    for (const [i, unit] of ['TiB', 'GiB', 'MiB', 'KiB'].entries()) {
+      const size = 2 ** (40 - 10 * i);
+      if (v >= size && v % size === 0) return v / size + unit;
+    }
+  }
+  return v;
+}
+
 /** Writes plain data as YAML, for reading: what is empty is left out. */
 export function yaml(v: unknown, indent = 0): string {
   const pad = '  '.repeat(indent);

@@ -8,7 +8,7 @@ import { Card, Empty, Problem, Skeleton } from '../../ui/parts';
 
 interface Plot { name: string; x: number[]; series: Series[]; share: boolean; epochs: boolean }
 
-const known: Record<string, Key> = { loss: 'loss', accuracy: 'accuracy' };
+const known: Record<string, Key> = { loss: 'loss', accuracy: 'accuracy', epoch_seconds: 'epoch_seconds' };
 
 /** Gathers points into plots: a name and its val_ name share one. x is the epoch where every point is the only one of its epoch, else the step. */
 export function plots(points: Metric[], training: string, validation: string): Plot[] {
@@ -39,13 +39,14 @@ export function plots(points: Metric[], training: string, validation: string): P
   });
 }
 
-/** The curves of a job; `title` where the page is not the job's own. */
-export function Curves({ j, className, title }: { j: Job; className?: string; title?: ReactNode }) {
+/** The curves of a job; `brief` is for a page that is not the job's own: the main two, under another title. */
+export function Curves({ j, className, brief }: { j: Job; className?: string; brief?: ReactNode }) {
   const { t, lang } = useT();
   const metrics = useMetrics(j.id);
-  const shown = useMemo(() => plots(metrics.data ?? [], t('training'), t('validation')), [metrics.data, t, lang]);
+  const all = useMemo(() => plots(metrics.data ?? [], t('training'), t('validation')), [metrics.data, t, lang]);
+  const shown = brief ? all.slice(0, 2) : all;
   return (
-    <Card {...(className && { className })} title={title ?? (j.kind === 'train' ? t('curves') : t('metrics'))} note={shown.length > 0 && (shown[0]!.epochs ? t('curves.epochs') : t('curves.steps'))}>
+    <Card {...(className && { className })} title={brief ?? (j.kind === 'train' ? t('curves') : t('metrics'))} note={shown.length > 0 && (shown[0]!.epochs ? t('curves.epochs') : t('curves.steps'))}>
       {metrics.error ? <div className="b"><Problem error={metrics.error} retry={() => void metrics.refetch()} /></div>
         : metrics.isPending ? <div className="b" style={{ minHeight: 290 }}><Skeleton height={240} /></div>
           : shown.length === 0 ? <Empty command={`lineshaft logs -f ${j.id}`}>{j.kind === 'train' ? t('curves.soon') : t('curves.empty')}</Empty>
