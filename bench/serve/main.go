@@ -104,10 +104,23 @@ func run(ctx context.Context, c config, progress io.Writer) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	var rows []row
+	for _, clients := range []int{c.clients, 1} {
+		c.clients = clients
+		measured, err := one(ctx, c, w, progress)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, measured...)
+	}
+	return rows, nil
+}
+
+// one measures all systems with one number of clients, each started anew and set up for that.
+func one(ctx context.Context, c config, w *work, progress io.Writer) (rows []row, err error) {
 	starters := map[string]func(context.Context, config, *work) (*system, error){
 		"lineshaft": startLineshaft, "handler": startHandler, "echo": startEcho, "mlserver": startMLServer,
 	}
-	var rows []row
 	var all []*system
 	defer func() {
 		for _, s := range all {
@@ -130,23 +143,17 @@ func run(ctx context.Context, c config, progress io.Writer) ([]row, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if s.answer != nil {
-			rows = append(rows, row{caseName(c, 1), name, "largest_difference", far, "probability"}, row{caseName(c, 1), name, "accuracy_500", right, "share"})
+			rows = append(rows, row{caseName(c), name, "largest_difference", far, "probability"}, row{caseName(c), name, "accuracy_500", right, "share"})
 		}
 	}
-	for _, clients := range []int{c.clients, 1} {
-		measured, err := rounds(ctx, c, clients, all, w, progress)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, measured...)
-	}
-	return rows, nil
+	measured, err := rounds(ctx, c, all, w, progress)
+	return append(rows, measured...), err
 }
 
-func caseName(_ config, clients int) string { return fmt.Sprintf("mnist-1-row-%d-clients", clients) }
+func caseName(c config) string { return fmt.Sprintf("mnist-1-row-%d-clients", c.clients) }
 
 // rounds measures every system in turn and gives the medians.
-func rounds(ctx context.Context, c config, clients int, all []*system, w *work, progress io.Writer) ([]row, error) {
+func rounds(ctx context.Context, c config, all []*system, w *work, progress io.Writer) ([]row, error) {
 	results := map[string][]result{}
 	for r := range c.rounds + 1 {
 		for _, s := range all {
@@ -154,13 +161,13 @@ func rounds(ctx context.Context, c config, clients int, all []*system, w *work, 
 			if r == 0 {
 				seconds = min(1, seconds) // warm up
 			}
-			got, err := load(ctx, s, w, clients, time.Duration(seconds*float64(time.Second)))
+			got, err := load(ctx, s, w, c.clients, time.Duration(seconds*float64(time.Second)))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
 			if r > 0 {
 				results[s.name] = append(results[s.name], got)
-				fmt.Fprintf(progress, "%d clients, round %d, %-10s %s\n", clients, r, s.name, got)
+				fmt.Fprintf(progress, "%d clients, round %d, %-10s %s\n", c.clients, r, s.name, got)
 			}
 		}
 	}
@@ -172,7 +179,7 @@ func rounds(ctx context.Context, c config, clients int, all []*system, w *work, 
 				values = append(values, of(r))
 			}
 			slices.Sort(values)
-			rows = append(rows, row{caseName(c, clients), s.name, metric, values[len(values)/2], unit})
+			rows = append(rows, row{caseName(c), s.name, metric, values[len(values)/2], unit})
 		}
 		add("server_cpu_per_request", "ms", func(r result) float64 { return r.cpu })
 		add("requests_per_second", "1/s", func(r result) float64 { return r.rate })

@@ -19,8 +19,8 @@ import (
 	"github.com/lineshaft/lineshaft/nn"
 )
 
-// pinned is what pip installs.
-var pinned = []string{"mlserver==1.7.1", "numpy"}
+// pinned is what pip installs. With a newer uvloop MLServer's parallel workers do not start.
+var pinned = []string{"mlserver==1.7.1", "uvloop==0.21.0", "numpy==2.4.6"}
 
 //go:embed mlp.py
 var mlp []byte
@@ -47,26 +47,33 @@ func startMLServer(ctx context.Context, c config, w *work) (*system, error) {
 	var best setting
 	least := 0.0
 	for i, o := range settings {
-		s, err := o.start(ctx, w, python, fmt.Sprintf("mlserver-%d", i))
+		got, err := o.try(ctx, c, w, python, fmt.Sprintf("mlserver-%d", i))
 		if err != nil {
-			return nil, err
-		}
-		// One second warms up, the next two count.
-		_, err = load(ctx, s, w, c.clients, time.Second)
-		var got result
-		if err == nil {
-			got, err = load(ctx, s, w, c.clients, 2*time.Second)
-		}
-		s.stop()
-		if err != nil {
-			return nil, err
+			fmt.Fprintf(os.Stderr, "  mlserver with %+v: %v\n", o, err)
+			continue
 		}
 		fmt.Fprintf(os.Stderr, "  mlserver with %+v: %s\n", o, got)
 		if least == 0 || got.cpu < least {
 			best, least = o, got.cpu
 		}
 	}
+	if least == 0 {
+		return nil, errors.New("it starts with none of its settings")
+	}
 	return best.start(ctx, w, python, "mlserver")
+}
+
+// try measures a setting for a moment: one second warms up, the next three count.
+func (o setting) try(ctx context.Context, c config, w *work, python, name string) (result, error) {
+	s, err := o.start(ctx, w, python, name)
+	if err != nil {
+		return result{}, err
+	}
+	defer s.stop()
+	if _, err := load(ctx, s, w, c.clients, time.Second); err != nil {
+		return result{}, err
+	}
+	return load(ctx, s, w, c.clients, 3*time.Second)
 }
 
 // environment makes the Python environment once and gives its interpreter.

@@ -39,7 +39,7 @@ func predictions(body []byte) ([]float32, error) {
 func startLineshaft(ctx context.Context, c config, w *work) (*system, error) {
 	binary := c.binary
 	if binary == "" {
-		binary = filepath.Join(w.dir, "lineshaft")
+		binary = filepath.Join(w.dir, "lineshaft-built")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/lineshaft/lineshaft/cmd/lineshaft")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
@@ -53,7 +53,7 @@ func startLineshaft(ctx context.Context, c config, w *work) (*system, error) {
 			return nil, err
 		}
 	}
-	data := filepath.Join(w.dir, "data")
+	data := filepath.Join(w.dir, fmt.Sprintf("data-%d", c.clients))
 	cmd := exec.Command(binary, "up", "--data", data, "--listen", addrs[0], "--serve-listen", addrs[1], "--serve-grpc-listen", addrs[2])
 	stop, log, err := process(ctx, w.dir, "lineshaft", cmd)
 	if err != nil {
