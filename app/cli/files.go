@@ -7,21 +7,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
-// fileError gives an error of the file system its kind; the system's own words say which file.
+// fileError gives an error of the file system its kind, and says the file instead of the system call.
 func fileError(op string, err error) error {
+	kind := errs.Other
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errs.E(op, errs.NotFound, err)
+		kind = errs.NotFound
 	case errors.Is(err, fs.ErrPermission):
-		return errs.E(op, errs.Denied, err)
+		kind = errs.Denied
 	case errors.Is(err, fs.ErrExist):
-		return errs.E(op, errs.Exists, err)
+		kind = errs.Exists
+	case errors.Is(err, syscall.ENOSPC):
+		kind = errs.Exhausted
 	}
-	return errs.E(op, errs.Other, err)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return errs.Errorf(op, kind, "%s: %w", path.Path, path.Err)
+	}
+	return errs.E(op, kind, err)
 }
 
 // writeFile writes a file that appears under its name only when it is whole. A file that is there is not replaced.

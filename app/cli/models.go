@@ -210,7 +210,7 @@ func exportCommand(e *env) *cobra.Command {
 		Short: "Write the plain file of a version; needs a grant and is audited",
 		Long: `Write the plain file of a version. Models are sealed: an export is the one way by which plain bytes leave, it needs
 a grant and is written to the audit log before the first byte leaves.`,
-		Example: "  lineshaft models export mnist:3 -f model.h5\n  lineshaft models export mnist@prod -f - | sha256sum",
+		Example: "  lineshaft models export mnist:3 --to model.h5\n  lineshaft models export mnist@prod --to - | sha256sum",
 		Args:    takes, ValidArgsFunction: e.completeModels(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -225,22 +225,26 @@ a grant and is written to the audit log before the first byte leaves.`,
 			if err != nil {
 				return err
 			}
-			write := func(w io.Writer) error { return e.export(ctx, c, v, format, w) }
+			var written int64
+			write := func(w io.Writer) (err error) {
+				written, err = e.export(ctx, c, v, format, w)
+				return err
+			}
 			if file == "-" {
 				if terminal(e.out) >= 0 {
-					return errs.Errorf("cli.export", errs.Invalid, "a model file is no text for a terminal: write it to a file with -f FILE")
+					return errs.Errorf("cli.export", errs.Invalid, "a model file is no text for a terminal: write it to a file with --to FILE")
 				}
 				return write(e.out)
 			}
 			if err := writeFile(file, 0o600, write); err != nil {
 				return err
 			}
-			e.note("wrote %s: %s:%d in the clear, %s; this is in the audit log", file, v.Model, v.Version, size(v.Size))
+			e.note("wrote %s: %s:%d in the clear, %s; this is in the audit log", file, v.Model, v.Version, size(written))
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "`file` to write, - for standard output (default the model's name)")
-	_ = cmd.MarkFlagFilename("file", "h5", "keras") // only fails for a flag that is not there
+	cmd.Flags().StringVar(&file, "to", "", "`file` to write, - for standard output (default the model's name)")
+	_ = cmd.MarkFlagFilename("to", "h5", "keras") // only fails for a flag that is not there
 	return cmd
 }
 
@@ -270,20 +274,21 @@ func (e *env) version(ctx context.Context, ref string) (*client.Client, model.Ve
 	return c, v, err
 }
 
-func (e *env) export(ctx context.Context, c *client.Client, v model.Version, format model.Format, w io.Writer) error {
+// export writes the plain bytes of a version and tells how many those were.
+func (e *env) export(ctx context.Context, c *client.Client, v model.Version, format model.Format, w io.Writer) (int64, error) {
 	r, err := c.Export(ctx, v.Model, v.Version, format)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer r.Close()
 	b := e.bar()
 	defer b.clear()
 	n, err := io.Copy(&counted{w: w, what: "exporting " + v.Model, total: v.Size, bar: b}, r)
 	if err != nil {
-		return errs.E("cli.export", errs.Unavailable, err)
+		return n, errs.E("cli.export", errs.Unavailable, err)
 	}
 	if format == v.Format && n != v.Size {
-		return errs.Errorf("cli.export", errs.Corrupt, "%d bytes came of %d: the export broke off; try again", n, v.Size)
+		return n, errs.Errorf("cli.export", errs.Corrupt, "%d bytes came of %d: the export broke off; try again", n, v.Size)
 	}
-	return nil
+	return n, nil
 }

@@ -100,8 +100,12 @@ func group(c *cobra.Command, list, show *cobra.Command, rest ...*cobra.Command) 
 			return list.RunE(cmd, nil)
 		case len(args) == 0:
 			return errs.Errorf(opUsage, errs.Invalid, "say what to do: `%s --help` lists it", cmd.CommandPath())
-		case len(args) == 1 && show != nil && nearestCommand(cmd, args[0]) == "":
-			return show.RunE(cmd, args)
+		case len(args) == 1 && show != nil:
+			err := show.RunE(cmd, args)
+			if best := nearestCommand(cmd, args[0]); best != "" && errs.Is(err, errs.NotFound) {
+				return errs.Errorf(opUsage, errs.NotFound, "%w; or did you mean `%s %s`?", err, cmd.CommandPath(), best)
+			}
+			return err
 		}
 		return unknownCommand(cmd, args[0])
 	}

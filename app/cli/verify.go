@@ -21,7 +21,7 @@ func verifyCommand(e *env) *cobra.Command {
 				return err
 			}
 			sum := sha256.New()
-			if err := e.export(ctx, c, v, v.Format, sum); err != nil {
+			if _, err := e.export(ctx, c, v, v.Format, sum); err != nil {
 				return err
 			}
 			got := "sha256:" + hex.EncodeToString(sum.Sum(nil))
