@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite" // newer writes into the database
 
 	"github.com/lineshaft/lineshaft/internal/sock"
 )
@@ -28,12 +30,14 @@ import (
 //	up [FLAG...]              start a server and wait until it is ready
 //	down                      end it as ctrl-C does
 //	crash                     kill it
+//	newer                     make the data folder one that a newer version wrote
 //	until PATTERN CMD...      run a command again and again until its output matches
 //	code N CMD...             run a command that must end with the exit code N
 //	keep NAME FIELD           keep a field of the last output, which is JSON, as the variable NAME
 //	status CODE URL [HEADER]  ask the URL and compare the status
 //
-// The variables CONSOLE and SERVE are the addresses of console and serving, MNIST is the folder of the data.
+// The variables CONSOLE and SERVE are the addresses of console and serving, MNIST is the folder of the data,
+// KERAS that of small models.
 func TestStories(t *testing.T) {
 	mnist := mnistFolder(t)
 	testscript.Run(t, testscript.Params{
@@ -42,7 +46,7 @@ func TestStories(t *testing.T) {
 			return setup(env, mnist)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": up, "down": down, "crash": crash, "until": until, "code": code, "keep": keep, "status": status,
+			"up": up, "down": down, "crash": crash, "newer": newer, "until": until, "code": code, "keep": keep, "status": status,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -101,6 +105,11 @@ func setup(env *testscript.Env, mnist string) error {
 	env.Setenv("CONSOLE", "http://"+ports[0])
 	env.Setenv("SERVE", "http://"+ports[1])
 	env.Setenv("MNIST", mnist)
+	keras, err := filepath.Abs(filepath.Join("..", "..", "nn", "keras", "testdata"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("KERAS", keras)
 	s := &server{}
 	env.Values[serverKey{}] = s
 	env.Defer(func() {
@@ -189,6 +198,14 @@ func end(ts *testscript.TestScript, sig syscall.Signal) {
 		ts.Fatalf("the server does not end")
 	}
 	s.cmd = nil
+}
+
+func newer(ts *testscript.TestScript, _ bool, _ []string) {
+	db, err := sql.Open("sqlite", filepath.Join(ts.Getenv("LINESHAFT_DATA"), "lineshaft.db"))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)")
+	ts.Check(err)
 }
 
 func until(ts *testscript.TestScript, neg bool, args []string) {
