@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/trust/access"
 )
 
 // base is where the resources live.
@@ -36,6 +37,14 @@ type none struct{}
 // library that reads them sees exported fields only.
 type Change struct {
 	DryRun bool `query:"dry_run" doc:"check everything and change nothing"`
+}
+
+// on is the context in which trust/access changes something, or only says what would become of it.
+func (c Change) on(ctx context.Context) context.Context {
+	if c.DryRun {
+		return access.Dry(ctx)
+	}
+	return ctx
 }
 
 // get registers a reading endpoint.

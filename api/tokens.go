@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
@@ -53,14 +52,7 @@ func (s *server) createToken(ctx context.Context, in *Change, n NewToken) (MadeT
 		}
 		spec.Role = role
 	}
-	if in.DryRun {
-		if spec.User == "" {
-			spec.User = who.Name
-		}
-		return MadeToken{Token: access.Token{Name: spec.Name, User: spec.User, Role: spec.Role, Scopes: spec.Scopes}},
-			s.allow(ctx, "create", access.Resource{Type: "token", Owner: spec.User})
-	}
-	secret, t, err := s.o.Access.CreateToken(ctx, who, spec)
+	secret, t, err := s.o.Access.CreateToken(in.on(ctx), who, spec)
 	return MadeToken{Token: t, Secret: secret}, err
 }
 
@@ -70,17 +62,5 @@ type tokenPath struct {
 }
 
 func (s *server) revokeToken(ctx context.Context, in *tokenPath, _ none) (none, error) {
-	if !in.DryRun {
-		return none{}, s.o.Access.RevokeToken(ctx, callOf(ctx).who, in.ID)
-	}
-	all, err := s.o.Access.Tokens(ctx, callOf(ctx).who)
-	if err != nil {
-		return none{}, err
-	}
-	for _, t := range all {
-		if t.ID == in.ID {
-			return none{}, s.allow(ctx, "delete", access.Resource{Type: "token", Name: t.ID, Owner: t.User})
-		}
-	}
-	return none{}, errs.Errorf("api.revokeToken", errs.NotFound, "no token %q; `lineshaft tokens list` lists them", in.ID)
+	return none{}, s.o.Access.RevokeToken(in.on(ctx), callOf(ctx).who, in.ID)
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/internal/id"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
 
@@ -74,23 +73,7 @@ func (s *server) createUser(ctx context.Context, in *Change, u NewUser) (access.
 	if err != nil {
 		return access.User{}, err
 	}
-	if in.DryRun {
-		return access.User{Name: u.Name, Role: role, HasPassword: u.Password != ""}, s.mayCreateUser(ctx, u.Name)
-	}
-	return s.o.Access.CreateUser(ctx, who, access.UserSpec{Name: u.Name, Role: role, Password: u.Password})
-}
-
-func (s *server) mayCreateUser(ctx context.Context, name string) error {
-	if err := s.allow(ctx, "create", access.Resource{Type: "user"}); err != nil {
-		return err
-	}
-	if err := id.CheckName("user", name); err != nil {
-		return err
-	}
-	if _, err := s.o.Access.User(ctx, callOf(ctx).who, name); err == nil {
-		return errs.Errorf("api.createUser", errs.Exists, "there is already a user %q", name)
-	}
-	return nil
+	return s.o.Access.CreateUser(in.on(ctx), who, access.UserSpec{Name: u.Name, Role: role, Password: u.Password})
 }
 
 func (s *server) changeUser(ctx context.Context, in *userTarget, c UserChange) (access.User, error) {
@@ -108,45 +91,24 @@ func (s *server) changeUser(ctx context.Context, in *userTarget, c UserChange) (
 	if c == (UserChange{}) {
 		return u, errs.Errorf("api.changeUser", errs.Invalid, "nothing is to be changed: send role, disabled or password")
 	}
-	if in.DryRun {
-		r := access.Resource{Type: "user", Name: in.Name}
-		if c.Role == nil && c.Disabled == nil {
-			r.Owner = in.Name // one's own password
-		}
-		return u, onlyAdmins(s.allow(ctx, "update", r), who, in.Name)
-	}
+	changing := in.on(ctx)
 	if c.Role != nil {
-		err = s.o.Access.SetRole(ctx, who, in.Name, role)
+		err = s.o.Access.SetRole(changing, who, in.Name, role)
 	}
 	if err == nil && c.Disabled != nil {
-		err = s.o.Access.SetDisabled(ctx, who, in.Name, *c.Disabled)
+		err = s.o.Access.SetDisabled(changing, who, in.Name, *c.Disabled)
 	}
 	if err == nil && c.Password != nil {
-		err = s.o.Access.SetPassword(ctx, who, in.Name, *c.Password)
+		err = s.o.Access.SetPassword(changing, who, in.Name, *c.Password)
 	}
 	if err != nil {
-		return u, onlyAdmins(err, who, in.Name)
+		return u, err
 	}
 	return s.o.Access.User(ctx, who, in.Name)
 }
 
-// onlyAdmins is the refusal of a change to an account that the caller may see, so that there is nothing to hide.
-func onlyAdmins(err error, who access.Principal, name string) error {
-	if errs.Is(err, errs.NotFound) {
-		return errs.Errorf("api.users", errs.Denied, "access denied: %s (%s) may not do this to the account %s: that takes the role admin", who.Name, who.Role, name)
-	}
-	return err
-}
-
 func (s *server) deleteUser(ctx context.Context, in *userTarget, _ none) (none, error) {
-	who := callOf(ctx).who
-	if _, err := s.o.Access.User(ctx, who, in.Name); err != nil {
-		return none{}, err
-	}
-	if in.DryRun {
-		return none{}, onlyAdmins(s.allow(ctx, "delete", access.Resource{Type: "user", Name: in.Name}), who, in.Name)
-	}
-	return none{}, onlyAdmins(s.o.Access.DeleteUser(ctx, who, in.Name), who, in.Name)
+	return none{}, s.o.Access.DeleteUser(in.on(ctx), callOf(ctx).who, in.Name)
 }
 
 // linkUser lets somebody in as the user, so it takes the right to change the account, and to see it first.

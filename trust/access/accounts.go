@@ -131,7 +131,7 @@ func (s *Service) SetPassword(ctx context.Context, by Principal, name, password 
 
 // SetRole changes what an account is for. Its tokens keep no more than the new role allows.
 func (s *Service) SetRole(ctx context.Context, by Principal, name string, role Role) error {
-	if err := s.Authorize(ctx, by, "update", Resource{Type: "user", Name: name}); err != nil {
+	if err := s.admin(ctx, by, "update", name); err != nil {
 		return err
 	}
 	if _, err := ParseRole(string(role)); err != nil {
@@ -145,7 +145,7 @@ func (s *Service) SetRole(ctx context.Context, by Principal, name string, role R
 
 // SetDisabled closes an account or opens it again. Closing ends its sessions; its tokens are refused while it is closed.
 func (s *Service) SetDisabled(ctx context.Context, by Principal, name string, disabled bool) error {
-	if err := s.Authorize(ctx, by, "update", Resource{Type: "user", Name: name}); err != nil {
+	if err := s.admin(ctx, by, "update", name); err != nil {
 		return err
 	}
 	kind := "user.enabled"
@@ -210,7 +210,7 @@ func (v *view) signedIn(name string) (out []Ref) {
 
 // DeleteUser removes an account with its sessions, tokens and grants. What it owns stays, for admins.
 func (s *Service) DeleteUser(ctx context.Context, by Principal, name string) error {
-	if err := s.Authorize(ctx, by, "delete", Resource{Type: "user", Name: name}); err != nil {
+	if err := s.admin(ctx, by, "delete", name); err != nil {
 		return err
 	}
 	return s.alter(ctx, func(v *view, _ time.Time) (Change, []event.Event, error) {

@@ -84,6 +84,9 @@ func (s *Service) Grant(ctx context.Context, by Principal, g Grant) (Grant, erro
 		g.ID, g.By, g.Created = id.New("gr"), by.Actor(), now
 		return Change{Grants: []Grant{g}}, []event.Event{note("grant.created", "grant/"+g.ID, by, g)}, nil
 	})
+	if dry(ctx) {
+		g.ID = ""
+	}
 	return g, err
 }
 

@@ -93,6 +93,17 @@ func (a *asked) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 // Authorize decides. Nil lets p do it; errs.Denied (errs.Unauthenticated for an anonymous p) says what would make it
 // work; errs.NotFound is for who may do nothing at all to the thing, and so may not know that it exists.
 func (s *Service) Authorize(ctx context.Context, p Principal, action string, r Resource) error {
+	return s.decide(ctx, p, action, r, r)
+}
+
+// admin decides about an account where owning it is not enough.
+func (s *Service) admin(ctx context.Context, p Principal, action, user string) error {
+	r := Resource{Type: "user", Name: user}
+	return s.decide(ctx, p, action, r, Resource{Type: r.Type, Name: user, Owner: user})
+}
+
+// decide is Authorize about r for whoever may know of the thing as seen.
+func (s *Service) decide(ctx context.Context, p Principal, action string, r, seen Resource) error {
 	const op = "access.Authorize"
 	if !known(r.Type, action) {
 		return errs.Errorf(op, errs.Denied, "there is no action %q on %q", action, r.Type)
@@ -111,7 +122,7 @@ func (s *Service) Authorize(ctx context.Context, p Principal, action string, r R
 	if r.Name != "" && action != "create" && p.Role != Anon {
 		hidden := true
 		for _, a := range actionsOf(r.Type) {
-			hidden = hidden && !s.allows(st, p, a, r)
+			hidden = hidden && !s.allows(st, p, a, seen)
 		}
 		if hidden {
 			return Missing(r)

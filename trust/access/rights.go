@@ -231,7 +231,7 @@ func refuse(op string, p Principal, action string, r Resource, limited bool) err
 	case own && r.Owner != "":
 		may = fmt.Sprintf("it belongs to %s; only the owner or an admin may", r.Owner)
 	case own:
-		may = "only the owner or an admin may"
+		may += ", or to own it"
 	}
 	return errs.Errorf(op, errs.Denied, "access denied: %s may not %s %s: %s; an admin can give a grant for it", who, action, what, may)
 }

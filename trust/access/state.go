@@ -299,6 +299,14 @@ func (s *Service) load(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
+type dryKey struct{}
+
+// Dry is a context in which every method of Service decides as it would, gives the answer and the errors that it would,
+// and changes nothing.
+func Dry(ctx context.Context) context.Context { return context.WithValue(ctx, dryKey{}, true) }
+
+func dry(ctx context.Context) bool { return ctx.Value(dryKey{}) != nil }
+
 // alter runs one change: decide looks at what is known and says what to write, with its events. The store is written
 // first, so that a failed write has changed nothing.
 func (s *Service) alter(ctx context.Context, decide func(v *view, now time.Time) (Change, []event.Event, error)) error {
@@ -312,7 +320,7 @@ func (s *Service) alter(ctx context.Context, decide func(v *view, now time.Time)
 	if err != nil {
 		return err
 	}
-	if c.empty() && len(events) == 0 {
+	if dry(ctx) || c.empty() && len(events) == 0 {
 		return nil
 	}
 	// Once begun, the write is not given up: an answer that says "changed" or "not changed" must be the truth.

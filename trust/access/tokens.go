@@ -119,6 +119,9 @@ func (s *Service) CreateToken(ctx context.Context, by Principal, spec TokenSpec)
 	if err != nil {
 		return "", Token{}, err
 	}
+	if dry(ctx) { // what was not kept opens nothing
+		secret, t.ID = "", ""
+	}
 	return secret, t, nil
 }
 
