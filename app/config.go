@@ -42,7 +42,6 @@ func Defaults() Config {
 		UploadLimit:     8 * units.GiB,
 		BodyLimit:       64 * units.MiB,
 		DiskReserve:     256 * units.MiB,
-		AllowLess:       true,
 	}
 }
 

@@ -49,7 +49,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 	out := exec.Task{
 		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
 		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators},
-		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less || s.Isolation.AllowLess},
+		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less},
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
 	}
 	maps.Copy(out.Env, s.Env)

@@ -38,7 +38,6 @@ func config(t *testing.T) app.Config {
 	c := app.Defaults()
 	c.Data = filepath.Join(t.TempDir(), "data")
 	c.Listen, c.ServeListen, c.ServeGRPCListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	c.AllowLess = true
 	return c
 }
 

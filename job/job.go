@@ -88,9 +88,8 @@ type SecretRef struct {
 
 // Isolation lists the features that must be enforced for the job to run at all, by the names that `why` prints.
 type Isolation struct {
-	Require   []string `json:"require,omitempty" yaml:"require,omitempty"`
-	AllowLess bool     `json:"allow_less,omitempty" yaml:"allow_less,omitempty"`
-	Network   string   `json:"network,omitempty" yaml:"network,omitempty"` // host (default) or none
+	Require []string `json:"require,omitempty" yaml:"require,omitempty"`
+	Network string   `json:"network,omitempty" yaml:"network,omitempty"` // host (default) or none
 }
 
 // Duration reads "90s" or "2h" and prints the same.

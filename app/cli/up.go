@@ -50,7 +50,7 @@ keeps it sealed, serves it, and asks it ten digits. Killed and started again it 
 	f.String("upload-limit", "", "largest `size` of a model, data set or code folder (default 8GiB)")
 	f.String("body-limit", "", "largest `size` of a request or prediction (default 64MiB)")
 	f.String("disk-reserve", "", "stop uploads when less than this `size` is free (default 256MiB)")
-	f.String("allow-less", "", "`true` starts tasks although some isolation cannot be enforced here (default true)")
+	f.String("allow-less", "", "`true` starts tasks although some isolation cannot be enforced here (default false)")
 	f.BoolVar(&o.Demo, "demo", false, "tell the story of one model, and let anybody on this machine ask the models served")
 	f.BoolVar(&o.Once, "once", false, "with --demo: end when the story is told")
 	f.IntVar(&o.Epochs, "epochs", 0, "with --demo: train this `number` of epochs (default 20)")
