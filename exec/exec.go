@@ -44,12 +44,14 @@ type Task struct {
 	Network bool              `json:"network"`           // false: no network but the task's own loopback
 }
 
-// File is put into the task's work folder before it starts.
+// File is put into the task's work folder before it starts. One that is unpacked is a tar archive, gzipped or not, of
+// plain files, folders and links that stay inside; Name is the folder that it is unpacked into, "." for work itself.
 type File struct {
-	Name string                        `json:"name"` // relative to the work folder
-	Data []byte                        `json:"-"`
-	Mode uint32                        `json:"mode"`
-	Open func() (io.ReadCloser, error) `json:"-"` // instead of Data
+	Name   string                        `json:"name"` // relative to the work folder
+	Unpack bool                          `json:"unpack,omitempty"`
+	Data   []byte                        `json:"-"`
+	Mode   uint32                        `json:"mode"`
+	Open   func() (io.ReadCloser, error) `json:"-"` // instead of Data
 }
 
 // Inherit is an open descriptor that the task gets; LINESHAFT_FD_<NAME> says which.

@@ -3,19 +3,30 @@
 package local
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/lineshaft/lineshaft/exec"
 )
+
+// groupRoot is where the kernel's control groups are mounted.
+const groupRoot = "/sys/fs/cgroup"
+
+// ownProcesses is what is added to a limit of processes: the kernel counts threads, and those of init and enter are not
+// the task's.
+const ownProcesses = 24
 
 // cgroup bounds an attempt's memory, processor and processes, by version 2 of the kernel's control groups or 1.
 type cgroup struct {
@@ -23,38 +34,56 @@ type cgroup struct {
 	V2   bool   `json:"v2"`
 }
 
-func newCgroup(ref exec.TaskRef, l exec.Limits) (cgroup, []exec.Feature, error) {
-	path := fmt.Sprintf("/lineshaft/%s-%d-%d-%d", ref.Job, ref.Index, ref.Attempt, os.Getpid())
-	g := cgroup{Path: path, V2: cgroups.Mode() == cgroups.Unified}
-	var err error
+// newCgroup makes a group for the attempt. Where it cannot, it says why.
+func newCgroup(in intent) (g cgroup, why error) {
+	g, l := in.group(), in.bounds()
 	if g.V2 {
-		_, err = cgroup2.NewManager("/sys/fs/cgroup", path, v2Resources(l))
+		_, why = cgroup2.NewManager(groupRoot, g.Path, v2Resources(l))
 	} else {
-		_, err = cgroup1.New(cgroup1.StaticPath(path), v1Resources(l), cgroup1.WithHierarchy(available))
+		_, why = cgroup1.New(cgroup1.StaticPath(g.Path), v1Resources(l), cgroup1.WithHierarchy(available))
 	}
-	asked := l.Memory > 0 || l.CPU > 0 || l.Processes > 0
-	if err != nil {
-		detail := "control groups cannot be used here: " + err.Error()
-		return cgroup{}, []exec.Feature{{Name: "limits", Enforced: !asked, Detail: detail}}, nil
+	if why != nil {
+		g.remove()
+		return cgroup{}, why
 	}
-	return g, []exec.Feature{{Name: "limits", Enforced: true, Detail: "control group " + path + ": " + describe(l)}}, nil
+	return g, nil
 }
 
-func describe(l exec.Limits) string {
-	var parts []string
-	if l.Memory > 0 {
-		parts = append(parts, "memory "+l.Memory.String())
+// group is the attempt's group, whether it was made or not.
+func (in intent) group() cgroup {
+	ref, v2 := in.Task.Ref, cgroups.Mode() == cgroups.Unified
+	return cgroup{V2: v2, Path: fmt.Sprintf("%s/lineshaft/%s-%d-%d-%.8s", groupParent(v2), ref.Job, ref.Index, ref.Attempt, strings.ToLower(in.Mark))}
+}
+
+// groupParent is the group below which this server may make others: the top where it is root, else the nearest above
+// its own that was given to its user.
+func groupParent(v2 bool) string {
+	if os.Geteuid() == 0 || !v2 {
+		return ""
 	}
-	if l.CPU > 0 {
-		parts = append(parts, fmt.Sprintf("%v cores", l.CPU))
+	b, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(b)) {
+		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok {
+			continue
+		}
+		for dir := filepath.Dir(own); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+			procs := filepath.Join(groupRoot, dir, "cgroup.procs")
+			if inside, err := os.ReadFile(procs); err == nil && len(inside) == 0 && unix.Access(procs, unix.W_OK) == nil {
+				return dir
+			}
+		}
 	}
-	if l.Processes > 0 {
-		parts = append(parts, fmt.Sprintf("%d processes", l.Processes))
+	return ""
+}
+
+// bounds are the task's limits with what holds where it asks for none.
+func (in intent) bounds() exec.Limits {
+	l := in.Task.Limits
+	if l.Processes <= 0 {
+		l.Processes = in.Processes
 	}
-	if len(parts) == 0 {
-		return "none asked for"
-	}
-	return strings.Join(parts, ", ")
+	return l
 }
 
 // available lists the controllers of version 1 that are needed and mounted.
@@ -67,8 +96,13 @@ func available() ([]cgroup1.Subsystem, error) {
 	for _, s := range all {
 		switch s.Name() {
 		case cgroup1.Memory, cgroup1.Cpu, cgroup1.Pids, cgroup1.Freezer:
-			out = append(out, s)
+			if exists(filepath.Join(groupRoot, string(s.Name()))) {
+				out = append(out, s)
+			}
 		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no control groups are mounted")
 	}
 	return out, nil
 }
@@ -76,18 +110,23 @@ func available() ([]cgroup1.Subsystem, error) {
 // period is the processor quota's, in microseconds.
 const period = 100_000
 
+func quotaOf(cpu float64) int64 { return max(1000, int64(math.Ceil(cpu*period))) }
+
 func v1Resources(l exec.Limits) *specs.LinuxResources {
 	r := &specs.LinuxResources{}
 	if l.Memory > 0 {
 		n := int64(l.Memory)
 		r.Memory = &specs.LinuxMemory{Limit: &n}
+		if exists(filepath.Join(groupRoot, "memory/memory.memsw.limit_in_bytes")) {
+			r.Memory.Swap = &n // memory and swap together
+		}
 	}
 	if l.CPU > 0 {
-		quota, p := int64(l.CPU*period), uint64(period)
+		quota, p := quotaOf(l.CPU), uint64(period)
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &p}
 	}
 	if l.Processes > 0 {
-		n := int64(l.Processes)
+		n := int64(l.Processes) + ownProcesses
 		r.Pids = &specs.LinuxPids{Limit: &n}
 	}
 	return r
@@ -96,80 +135,172 @@ func v1Resources(l exec.Limits) *specs.LinuxResources {
 func v2Resources(l exec.Limits) *cgroup2.Resources {
 	r := &cgroup2.Resources{}
 	if l.Memory > 0 {
-		n := int64(l.Memory)
-		r.Memory = &cgroup2.Memory{Max: &n}
+		n, none := int64(l.Memory), int64(0)
+		r.Memory = &cgroup2.Memory{Max: &n, Swap: &none}
 	}
 	if l.CPU > 0 {
-		quota, p := int64(l.CPU*period), uint64(period)
+		quota, p := quotaOf(l.CPU), uint64(period)
 		r.CPU = &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &p)}
 	}
 	if l.Processes > 0 {
-		r.Pids = &cgroup2.Pids{Max: int64(l.Processes)}
+		r.Pids = &cgroup2.Pids{Max: int64(l.Processes) + ownProcesses}
 	}
 	return r
 }
 
-// files lists where the group's controllers keep their files.
+// folders lists where the group's controllers keep their files.
 func (g cgroup) folders() []string {
 	if g.Path == "" {
 		return nil
 	}
 	if g.V2 {
-		return []string{filepath.Join("/sys/fs/cgroup", g.Path)}
+		return []string{filepath.Join(groupRoot, g.Path)}
 	}
 	var out []string
-	for _, c := range []string{"memory", "cpu", "pids", "freezer"} {
-		out = append(out, filepath.Join("/sys/fs/cgroup", c, g.Path))
+	for _, c := range []string{"freezer", "memory", "cpu", "pids"} {
+		if dir := filepath.Join(groupRoot, c, g.Path); exists(dir) {
+			out = append(out, dir)
+		}
 	}
 	return out
 }
 
-func (g cgroup) add(pid int) {
+// add puts a process, and what it will start, into the group.
+func (g cgroup) add(pid int) error {
 	for _, dir := range g.folders() {
-		os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0) //nolint:errcheck // a controller may be missing
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+			return fmt.Errorf("put the task into its control group: %w", err)
+		}
 	}
+	return nil
+}
+
+// counter adds up what the group's files of that name say of a key.
+func (g cgroup) counter(key string, names ...string) (n int) {
+	for _, dir := range g.folders() {
+		for _, name := range names {
+			b, _ := os.ReadFile(filepath.Join(dir, name))
+			for line := range strings.Lines(string(b)) {
+				if f := strings.Fields(line); len(f) == 2 && f[0] == key {
+					v, _ := strconv.Atoi(f[1])
+					n += v
+				}
+			}
+		}
+	}
+	return n
 }
 
 // oom tells whether the kernel killed a process of the group for want of memory.
-func (g cgroup) oom() bool {
+func (g cgroup) oom() bool { return g.counter("oom_kill", "memory.oom_control", "memory.events") > 0 }
+
+// refused counts the processes that were not started because there were too many.
+func (g cgroup) refused() int { return g.counter("max", "pids.events") }
+
+// pids lists the group's processes.
+func (g cgroup) pids() []string {
 	for _, dir := range g.folders() {
-		for _, name := range []string{"memory.oom_control", "memory.events"} {
-			b, _ := os.ReadFile(filepath.Join(dir, name))
-			for line := range strings.Lines(string(b)) {
-				if f := strings.Fields(line); len(f) == 2 && f[0] == "oom_kill" && f[1] != "0" {
-					return true
-				}
-			}
-		}
+		b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		return strings.Fields(string(b)) // each controller of version 1 has the same
 	}
-	return false
+	return nil
 }
 
-// kill ends every process of the group, again and again until none is left to fork.
-func (g cgroup) kill() {
-	for _, dir := range g.folders() {
-		if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
-			return
+// kill ends every process of the group and waits until none is left; it tells whether it succeeded.
+func (g cgroup) kill() bool {
+	if g.Path == "" {
+		return true
+	}
+	freezer := filepath.Join(groupRoot, "freezer", g.Path, "freezer.state")
+	for range 500 {
+		pids := g.pids()
+		if len(pids) == 0 {
+			return true
 		}
-		for range 50 {
-			b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			pids := strings.Fields(string(b))
-			if len(pids) == 0 {
-				break
-			}
-			for _, p := range pids {
-				if n, err := strconv.Atoi(p); err == nil {
-					if proc, err := os.FindProcess(n); err == nil {
-						proc.Kill() //nolint:errcheck // it may have ended
-					}
+		if !g.V2 || os.WriteFile(filepath.Join(groupRoot, g.Path, "cgroup.kill"), []byte("1"), 0) != nil {
+			// Frozen, so that none forks while the list is walked.
+			os.WriteFile(freezer, []byte("FROZEN"), 0) //nolint:errcheck // without a freezer it takes more rounds
+			for _, p := range g.pids() {
+				if n, err := strconv.Atoi(p); err == nil && n > 1 {
+					unix.Kill(n, unix.SIGKILL) //nolint:errcheck // it may have ended
 				}
 			}
+			os.WriteFile(freezer, []byte("THAWED"), 0) //nolint:errcheck // see above
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
+	return len(g.pids()) == 0
 }
 
 func (g cgroup) remove() {
 	for _, dir := range g.folders() {
-		os.Remove(dir) //nolint:errcheck // what is left is empty and small
+		for range 50 { // the kernel takes a moment after the last process
+			if err := os.Remove(dir); err == nil || errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
 	}
+}
+
+// limitFeatures tells how each limit that is asked for is enforced, and adds to the plan the limits of single processes
+// that stand in where there is no group.
+func (in intent) limitFeatures(g cgroup, why error, p *plan) []exec.Feature {
+	l, grouped := in.Task.Limits, g.Path != ""
+	p.Rlimits = map[int]uint64{unix.RLIMIT_CORE: 0}
+	var out []exec.Feature
+	feature := func(name string, enforced bool, format string, args ...any) {
+		f := exec.Feature{Name: name, Enforced: enforced, Detail: fmt.Sprintf(format, args...)}
+		if grouped {
+			f.Detail += ", by control group"
+		} else if why != nil && name != "disk-limit" {
+			f.Detail += "; control groups cannot be used here: " + why.Error()
+		}
+		out = append(out, f)
+	}
+	if l.Memory > 0 {
+		if grouped {
+			feature("memory-limit", true, "%v", l.Memory)
+		} else {
+			p.Rlimits[unix.RLIMIT_DATA] = uint64(l.Memory)
+			feature("memory-limit", false, "%v for each of its processes, not for all together", l.Memory)
+		}
+	}
+	if l.CPU > 0 {
+		if grouped {
+			feature("cpu-limit", true, "%v cores", l.CPU)
+		} else {
+			feature("cpu-limit", false, "it may use every core")
+		}
+	}
+	if n := in.bounds().Processes; n > 0 {
+		if !grouped {
+			p.Rlimits[unix.RLIMIT_NPROC] = uint64(n + ownProcesses + in.others())
+		}
+		feature("process-limit", true, "%d processes and threads", n)
+	}
+	if l.Disk > 0 {
+		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(l.Disk)
+		out = append(out, exec.Feature{Name: "disk-limit", Enforced: true, Detail: fmt.Sprintf("%v: no file may be larger, and the task is ended when all of its files are", l.Disk)})
+	}
+	return out
+}
+
+// others counts the processes that the kernel counts with the task's when it has no group: those of its user.
+func (in intent) others() (n int) {
+	uid := in.UID
+	if uid == 0 {
+		if in.Level == "user" {
+			return 0 // they are counted by user namespace
+		}
+		uid = os.Geteuid()
+	}
+	for _, pid := range processes() {
+		var st unix.Stat_t
+		if unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) == nil && int(st.Uid) == uid {
+			tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+			n += len(tasks)
+		}
+	}
+	return n
 }

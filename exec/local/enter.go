@@ -9,102 +9,92 @@ import (
 	osexec "os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 
 	"github.com/lineshaft/lineshaft/exec"
 )
 
-// enterMain is the last step before the program: it runs with the task's rights already, gives up the ways to more, and
-// becomes the program.
+// entry is what init tells the last step.
+type entry struct {
+	Argv    []string
+	Env     []string
+	Limits  map[int]uint64 // resource limits
+	Inherit int
+}
+
+// planFD names the variable that says which descriptor holds the entry.
+const planFD = "LINESHAFT_PLAN_FD"
+
+// notStarted is the exit code of a program that could not be started, as a shell's.
+const notStarted = 126
+
+// enterMain is the last step before the program: it runs as the task's user already, gives up what is left, and becomes
+// the program.
 func enterMain() int {
-	runtime.LockOSThread() // what is given up is given up by a thread, and the one that becomes the program must be it
-	fail := func(what string, err error) int {
-		fmt.Fprintf(os.Stderr, "lineshaft: %s: %v\n", what, err)
-		return 126
-	}
-	fd, err := strconv.Atoi(os.Getenv("LINESHAFT_PLAN_FD"))
+	// What is given up is given up by a thread, and the one that becomes the program must be it.
+	runtime.LockOSThread()
+	what, err := enter()
+	fmt.Fprintf(os.Stderr, "lineshaft: %s: %v\n", what, err)
+	return notStarted
+}
+
+func enter() (what string, err error) {
+	fd, err := strconv.Atoi(os.Getenv(planFD))
 	if err != nil {
-		return fail("read the plan", err)
+		return "read the plan", err
 	}
 	f := os.NewFile(uintptr(fd), "plan")
-	var p plan
-	if err := json.NewDecoder(f).Decode(&p); err != nil {
-		return fail("read the plan", err)
+	var e entry
+	if err := json.NewDecoder(f).Decode(&e); err != nil {
+		return "read the plan", err
 	}
 	f.Close()
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0}
-	if p.Limits.Processes > 0 && p.UID != 0 {
-		limits[unix.RLIMIT_NPROC] = uint64(p.Limits.Processes)
-	}
-	if p.Limits.Disk > 0 {
-		limits[unix.RLIMIT_FSIZE] = uint64(p.Limits.Disk)
-	}
-	for which, n := range limits {
+	for which, n := range e.Limits {
 		if err := unix.Setrlimit(which, &unix.Rlimit{Cur: n, Max: n}); err != nil {
-			return fail("set a limit", err)
+			return "set a limit", err
 		}
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fail("give up new privileges", err)
+	if err := giveUp(); err != nil {
+		return "give up privileges", err
 	}
-	for i := range p.Inherit {
-		unix.CloseOnExec(3 + i) // opened again below; the program's own keep open
+	for i := range e.Inherit {
 		if _, err := unix.FcntlInt(uintptr(3+i), unix.F_SETFD, 0); err != nil {
-			return fail("keep a descriptor", err)
+			return "keep a descriptor", err
 		}
 	}
-	argv := p.Argv
-	path := argv[0]
+	path, argv := e.Argv[0], e.Argv
 	if path == exec.Self {
 		path = "/proc/self/exe"
 		argv = append([]string{"lineshaft"}, argv[1:]...)
-	} else {
-		for _, kv := range p.Env { // the program is looked up by its own PATH
-			if len(kv) > 5 && kv[:5] == "PATH=" {
-				os.Setenv("PATH", kv[5:]) //nolint:errcheck // no NUL in it
+	} else if path, err = find(path, e.Env); err != nil {
+		return "find the program", err
+	}
+	return "start " + path, syscall.Exec(path, argv, e.Env)
+}
+
+// giveUp drops every capability of this thread for good.
+func giveUp() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	var none [2]unix.CapUserData
+	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+}
+
+// find looks a program up by the task's own PATH.
+func find(name string, env []string) (string, error) {
+	for _, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			if err := os.Setenv("PATH", path); err != nil {
+				return "", err
 			}
 		}
-		found, err := osexec.LookPath(path)
-		if err != nil {
-			return fail("find the program", err)
-		}
-		path = found
 	}
-	if err := restrict(p); err != nil {
-		return fail("restrict the file system", err)
-	}
-	return fail("start "+path, syscall.Exec(path, argv, p.Env))
-}
-
-// restrict lets the program read the system and write its own folder, by Landlock, as far as the kernel knows it.
-func restrict(p plan) error {
-	if !p.Mounts || landlockABI() < 1 {
-		return nil
-	}
-	read := []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys", "/run", "/var", "/srv", "/nix", "/home", "/mnt", "/data"}
-	return landlock.V5.BestEffort().RestrictPaths(
-		landlock.RODirs(read...).IgnoreIfMissing(),
-		landlock.RODirs(inside+"/secrets"),
-		landlock.ROFiles("/proc/self/exe"),
-		landlock.RWDirs(inside+"/work", inside+"/out", tmpInside),
-		landlock.RWDirs("/dev").IgnoreIfMissing(),
-	)
-}
-
-func landlockABI() int {
-	n, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(n)
-}
-
-func landlockFeature(f []exec.Feature) []exec.Feature {
-	abi := landlockABI()
-	return append(f,
-		exec.Feature{Name: "landlock", Enforced: abi > 0, Detail: fmt.Sprintf("ABI %d: reads the system, writes its own folder only", abi)},
-		exec.Feature{Name: "no-new-privileges", Enforced: true, Detail: "set-user-ID programs give it nothing"})
+	return osexec.LookPath(name)
 }

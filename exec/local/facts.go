@@ -3,15 +3,13 @@
 package local
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -20,111 +18,153 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 )
 
-// Facts describes this machine as this process may use it: what its affinity and its control groups leave of it.
-func (l *Local) Facts(context.Context) (exec.Facts, error) {
+// Facts tell what this machine has for tasks: not more than the server itself was given.
+func (l *Local) Facts(ctx context.Context) (exec.Facts, error) {
 	const op = "local.Facts"
+	if err := ctx.Err(); err != nil {
+		return exec.Facts{}, errs.E(op, errs.Other, err)
+	}
 	name, err := os.Hostname()
-	if err != nil || name == "" {
-		name = "local"
+	if err != nil {
+		return exec.Facts{}, errs.E(op, errs.Other, err)
 	}
-	f := exec.Facts{Name: name, Accelerators: accelerators("/proc/driver/nvidia/gpus")}
-	var mask unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &mask); err != nil {
-		return f, errs.E(op, errs.Other, err)
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return exec.Facts{}, errs.E(op, errs.Other, err)
 	}
-	f.CPU = min(float64(mask.Count()), cpuQuota("/sys/fs/cgroup"))
-	if f.Memory, err = memoryTotal("/proc/meminfo"); err != nil {
-		return f, errs.E(op, errs.Other, err)
+	var disk unix.Statfs_t
+	if err := unix.Statfs(l.opt.Dir, &disk); err != nil {
+		return exec.Facts{}, errs.E(op, errs.Other, err)
 	}
-	f.Memory = min(f.Memory, memoryLimit("/sys/fs/cgroup"))
-	var st unix.Statfs_t
-	if err := unix.Statfs(l.opt.Dir, &st); err != nil {
-		return f, errs.E(op, errs.Other, err)
+	f := exec.Facts{
+		Name: name, CPU: cores(), Memory: units.Bytes(info.Totalram) * units.Bytes(info.Unit), //nolint:gosec // sizes of machines fit
+		Accelerators: l.accelerators(),
 	}
-	f.Disk = units.Bytes(st.Bavail) * units.Bytes(st.Bsize)
+	if limit := groupMemory(); limit > 0 {
+		f.Memory = min(f.Memory, limit)
+	}
+	// What tasks hold already is theirs to use; the reserve is nobody's.
+	free := units.Bytes(disk.Bavail) * units.Bytes(disk.Bsize) //nolint:gosec // sizes of disks fit
+	f.Disk = max(0, free+folderSize(l.opt.Dir)-l.opt.Reserve)
 	return f, nil
 }
 
-// number reads a file that holds one.
-func number(path string) (int64, bool) {
+// cores are those that the server may use, by affinity and by its control group's quota.
+func cores() float64 {
+	n := 1.0
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) == nil {
+		n = float64(max(1, set.Count()))
+	}
+	for _, dir := range ownGroups("cpu") {
+		quota, period := int64(-1), int64(0)
+		if b, err := os.ReadFile(filepath.Join(dir, "cpu.max")); err == nil {
+			if f := strings.Fields(string(b)); len(f) == 2 && f[0] != "max" {
+				quota, _ = strconv.ParseInt(f[0], 10, 64)
+				period, _ = strconv.ParseInt(f[1], 10, 64)
+			}
+		} else {
+			quota = number(filepath.Join(dir, "cpu.cfs_quota_us"))
+			period = number(filepath.Join(dir, "cpu.cfs_period_us"))
+		}
+		if quota > 0 && period > 0 {
+			n = min(n, float64(quota)/float64(period))
+		}
+	}
+	return n
+}
+
+// groupMemory is the least limit of the server's control groups, 0 when there is none.
+func groupMemory() units.Bytes {
+	least := int64(math.MaxInt64)
+	for _, dir := range ownGroups("memory") {
+		for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
+			if n := number(filepath.Join(dir, name)); n > 0 {
+				least = min(least, n)
+			}
+		}
+	}
+	if least >= 1<<60 { // version 1 says "no limit" by a large number
+		return 0
+	}
+	return units.Bytes(least)
+}
+
+// number reads a file that holds one; 0 when it does not.
+func number(path string) int64 {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return 0, false
+		return 0
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n, err == nil
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	return n
 }
 
-// cpuQuota is how many cores the container's control group gives, infinite where it does not say.
-func cpuQuota(root string) float64 {
-	if b, err := os.ReadFile(filepath.Join(root, "cpu.max")); err == nil {
-		if f := strings.Fields(string(b)); len(f) == 2 && f[0] != "max" {
-			quota, err1 := strconv.ParseFloat(f[0], 64)
-			period, err2 := strconv.ParseFloat(f[1], 64)
-			if err1 == nil && err2 == nil && quota > 0 && period > 0 {
-				return quota / period
-			}
-		}
-	}
-	quota, ok1 := number(filepath.Join(root, "cpu", "cpu.cfs_quota_us"))
-	period, ok2 := number(filepath.Join(root, "cpu", "cpu.cfs_period_us"))
-	if ok1 && ok2 && quota > 0 && period > 0 {
-		return float64(quota) / float64(period)
-	}
-	return math.Inf(1)
-}
-
-// memoryLimit is what the container's control group gives, the largest number where it does not say.
-func memoryLimit(root string) units.Bytes {
-	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
-		if n, ok := number(filepath.Join(root, name)); ok && n > 0 {
-			return units.Bytes(n)
-		}
-	}
-	return math.MaxInt64
-}
-
-func memoryTotal(path string) (units.Bytes, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if fields := strings.Fields(s.Text()); len(fields) == 3 && fields[0] == "MemTotal:" {
-			n, err := strconv.ParseInt(fields[1], 10, 64)
-			return units.Bytes(n) * units.KiB, err
-		}
-	}
-	return 0, errs.Errorf("local.Facts", errs.Unsupported, "%s does not say how much memory there is", path)
-}
-
-// accelerators lists NVIDIA's devices as their driver shows them: one folder a device, whose file information names the
-// model and the minor number, which is that of /dev/nvidiaN. The driver does not say there how much memory they have.
-func accelerators(dir string) (out []exec.Accelerator) {
-	paths, _ := filepath.Glob(filepath.Join(dir, "*", "information"))
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if err != nil {
+// ownGroups lists the folders of the control groups that the server is in, from its own up to the top, for a controller
+// of version 1 and for version 2.
+func ownGroups(controller string) (dirs []string) {
+	b, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) != 3 {
 			continue
 		}
-		var a exec.Accelerator
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(line, ":")
-			switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
-			case "Model":
-				a.Model = value
-			case "Device Minor":
-				a.Index = value
+		base := groupRoot
+		if f[1] != "" {
+			base = filepath.Join(groupRoot, controller)
+			found := false
+			for c := range strings.SplitSeq(f[1], ",") {
+				found = found || c == controller
+			}
+			if !found {
+				continue
 			}
 		}
-		if a.Index != "" {
-			out = append(out, a)
+		for dir := filepath.Clean("/" + f[2]); ; dir = filepath.Dir(dir) {
+			dirs = append(dirs, filepath.Join(base, dir))
+			if dir == "/" {
+				break
+			}
 		}
 	}
-	slices.SortFunc(out, func(a, b exec.Accelerator) int {
-		return cmp.Or(cmp.Compare(len(a.Index), len(b.Index)), cmp.Compare(a.Index, b.Index))
+	return dirs
+}
+
+func folderSize(dir string) (n units.Bytes) {
+	filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error { //nolint:errcheck // files come and go
+		if err != nil {
+			return nil
+		}
+		if info, err := e.Info(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				n += units.Bytes(st.Blocks) * 512
+			}
+		}
+		return nil
 	})
+	return n
+}
+
+// accelerators lists the devices whose nodes are there, with the model that the driver names.
+func (l *Local) accelerators() []exec.Accelerator {
+	models := map[string]string{}
+	files, _ := filepath.Glob(filepath.Join(globQuote(l.opt.Drivers), "nvidia/gpus/*/information"))
+	for _, path := range files {
+		b, _ := os.ReadFile(path)
+		field := map[string]string{}
+		for line := range strings.Lines(string(b)) {
+			if k, v, ok := strings.Cut(line, ":"); ok {
+				field[strings.TrimSpace(k)] = strings.TrimSpace(v)
+			}
+		}
+		if minor := field["Device Minor"]; minor != "" {
+			models[minor] = field["Model"]
+		}
+	}
+	var out []exec.Accelerator
+	for _, id := range accelerators(l.opt.Devices) {
+		out = append(out, exec.Accelerator{Index: id, Model: models[id]})
+	}
 	return out
 }
 

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	osexec "os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,314 +23,235 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
-// Where the task finds its folder, inside its own mounts.
-const (
-	inside    = "/tmp/lineshaft"
-	tmpInside = "/tmp/lineshaft/tmp"
-)
-
 // Descriptors init is started with, before those the program inherits.
 const (
 	fdPlan    = 3 // the plan, then "go"
-	fdReport  = 4 // init's features, or what is wrong
-	fdInherit = 5
+	fdReport  = 4 // init's features, or what is wrong; in the end how the program ended
+	fdListen  = 5 // the socket for shells
+	fdInherit = 6
 )
 
 // plan is what the shim tells init.
 type plan struct {
-	Dir     string
-	Argv    []string
-	Env     []string
-	UID     int // 0: stay
-	Hide    []string
-	Secrets []exec.Secret
-	Limits  exec.Limits
-	Inherit int
-	Mounts  bool // in namespaces of its own
+	Dir       string // of work, out and, without mounts, tmp
+	Argv      []string
+	Env       []string
+	UID       int // 0: stay
+	Hide      []string
+	Read      []string
+	Devices   string
+	Nodes     []string // below Devices
+	Secrets   []exec.Secret
+	SecretDir string // where the secret files are, without mounts
+	Limits    exec.Limits
+	Inherit   int
+	Paths     []string // of the inherited files; "" where there is none
+	Mounts    bool     // in namespaces of its own
+	Network   bool     // the machine's
+	Rlimits   map[int]uint64
+	Token     string // that a caller of the shell socket must know
+	Program   string // path of this program's own file, for the rules; set by init
 }
 
+// report is what init says before the program starts.
 type report struct {
 	Kind, Message string
 	Features      []exec.Feature
 }
 
-// spawn starts init in the strongest set of namespaces that this machine allows, and hears what it could enforce.
-func (s *shim) spawn() ([]exec.Feature, error) {
-	var first error
-	for _, level := range levels(os.Geteuid() == 0) {
-		features, err := s.attempt(level)
-		if err == nil {
-			for i := range features {
-				if !features[i].Enforced && first != nil {
-					features[i].Detail = "not possible here: " + first.Error()
-				}
-			}
-			return features, nil
-		}
-		first = errors.Join(first, err)
-		if errs.Is(err, errs.Invalid) {
-			return nil, err
-		}
-	}
-	return nil, first
+// ending is what init says when the program has ended.
+type ending struct {
+	Code   int
+	Signal int
 }
 
-// level is one set of namespaces.
-type level struct {
-	flags uintptr
-	user  bool
-}
+// paths are where the task finds what is its own.
+type paths struct{ work, out, tmp, secrets string }
 
-func levels(root bool) []level {
-	spaces := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC)
-	if root {
-		return []level{{flags: spaces}, {}}
+func (p *plan) paths() paths {
+	if p.Mounts {
+		return paths{inside + "/work", inside + "/out", "/tmp", insideSecrets}
 	}
-	return []level{{flags: spaces | unix.CLONE_NEWUSER, user: true}, {}}
-}
-
-func (s *shim) attempt(l level) ([]exec.Feature, error) {
-	const op = "local.shim"
-	planR, planW, err := os.Pipe()
-	if err != nil {
-		return nil, errs.E(op, errs.Other, err)
-	}
-	repR, repW, err := os.Pipe()
-	if err != nil {
-		return nil, errs.E(op, errs.Other, err)
-	}
-	defer repR.Close()
-	logs, err := newLog(s.dir)
-	if err != nil {
-		return nil, diskFault(op, err)
-	}
-	flags := l.flags
-	if flags != 0 && !s.in.Task.Network {
-		flags |= unix.CLONE_NEWNET
-	}
-	cmd := osexec.Command("/proc/self/exe", hiddenInit)
-	cmd.Args[0] = "lineshaft"
-	cmd.Env, cmd.Dir = []string{}, "/"
-	cmd.ExtraFiles = append([]*os.File{planR, repW}, s.inherit...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL, Setsid: true}
-	if l.user {
-		id := os.Getuid()
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}}
-		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN}
-	}
-	cmd.Stdout, cmd.Stderr = logs, logs
-	if err := cmd.Start(); err != nil {
-		planR.Close()
-		planW.Close()
-		repW.Close()
-		return nil, errs.Errorf(op, errs.Unavailable, "cannot start a task with namespaces %#x: %v", flags, err)
-	}
-	planR.Close()
-	repW.Close()
-	s.group.add(cmd.Process.Pid)
-	p := plan{
-		Dir: s.dir, Argv: s.in.Task.Argv, Env: s.environment(flags != 0), UID: s.in.UID, Hide: s.in.Hide,
-		Secrets: s.hand.Secrets, Limits: s.in.Task.Limits, Inherit: len(s.inherit), Mounts: flags != 0,
-	}
-	err = json.NewEncoder(planW).Encode(p)
-	var r report
-	if err == nil {
-		err = json.NewDecoder(repR).Decode(&r)
-	}
-	if err == nil && r.Message != "" {
-		err = errs.Errorf(op, errs.ParseKind(r.Kind), "%s", r.Message)
-	}
-	if err != nil {
-		planW.Close()
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // killed
-		return nil, errs.E(op, errs.Other, err)
-	}
-	s.cmd, s.say = cmd, planW
-	return append(r.Features, namespaceFeatures(l, flags, s.in.UID)...), nil
-}
-
-func namespaceFeatures(l level, flags uintptr, uid int) []exec.Feature {
-	has := func(bit uintptr) bool { return flags&bit != 0 }
-	f := []exec.Feature{
-		{Name: "mount-namespace", Enforced: has(unix.CLONE_NEWNS), Detail: "sees its own folder and the system's, not the server's data"},
-		{Name: "pid-namespace", Enforced: has(unix.CLONE_NEWPID), Detail: "sees and signals its own processes only"},
-		{Name: "ipc-namespace", Enforced: has(unix.CLONE_NEWIPC), Detail: "shares no memory with others"},
-	}
-	switch {
-	case uid != 0:
-		f = append(f, exec.Feature{Name: "own-user", Enforced: true, Detail: fmt.Sprintf("runs as user %d, which is this account's alone", uid)})
-	case l.user:
-		f = append(f, exec.Feature{Name: "user-namespace", Enforced: true, Detail: "without rights outside its namespaces"})
-	default:
-		f = append(f, exec.Feature{Name: "own-user", Enforced: false, Detail: "runs as the server's user: the server is not root and user namespaces are not allowed"})
-	}
-	if has(unix.CLONE_NEWNET) {
-		f = append(f, exec.Feature{Name: "network-namespace", Enforced: true, Detail: "no network"})
-	}
-	return f
+	return paths{filepath.Join(p.Dir, "work"), filepath.Join(p.Dir, "out"), filepath.Join(p.Dir, "tmp"), p.SecretDir}
 }
 
 // initMain is the first process of the task's namespaces.
 func initMain() int {
+	// The program gets SIGKILL when the thread that started it ends.
+	runtime.LockOSThread()
+	keepFromChildren()
 	in, out := os.NewFile(fdPlan, "plan"), os.NewFile(fdReport, "report")
 	dec := json.NewDecoder(in)
 	var p plan
 	if err := dec.Decode(&p); err != nil {
 		return 125
 	}
-	features, err := mounts(&p)
-	r := report{Features: features}
+	var r report
+	program, err := p.settle(&r)
 	if err != nil {
 		r.Kind, r.Message = errs.KindOf(err).String(), err.Error()
 	}
-	features, err = landlockFeature(features), nil
-	r.Features = features
-	if json.NewEncoder(out).Encode(r) != nil || r.Message != "" {
+	enc := json.NewEncoder(out)
+	if enc.Encode(r) != nil || r.Message != "" {
 		return 125
 	}
-	out.Close()
 	rest, err := io.ReadAll(io.MultiReader(dec.Buffered(), in))
 	in.Close()
 	if err != nil || !strings.HasSuffix(string(rest), "go") {
 		return 125 // the shim changed its mind or died
 	}
-	return runProgram(p)
-}
-
-// mounts gives the task its own view: a private /tmp with its folder in it, its own /proc, and nothing of the server's.
-func mounts(p *plan) ([]exec.Feature, error) {
-	const op = "local.init"
-	if !p.Mounts {
-		return nil, nil
-	}
-	must := func(what string, err error) error {
-		if err == nil {
-			return nil
-		}
-		return errs.Errorf(op, errs.Unavailable, "%s: %v", what, err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, must("make the mounts private", err)
-	}
-	// What is needed later is opened before /tmp is covered: the data folder may lie under it.
-	dir, err := unix.Open(p.Dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	i := &initProcess{plan: p, program: program, children: map[int]chan ending{}, requests: make(chan func())}
+	end, err := i.run()
 	if err != nil {
-		return nil, must("open the task's folder", err)
+		fmt.Fprintf(os.Stderr, "lineshaft: cannot start the program: %v\n", err)
+		end = ending{Code: notStarted}
 	}
-	for _, h := range p.Hide {
-		if err := unix.Mount("tmpfs", h, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_RDONLY, "mode=000,size=4k"); err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, must("cover the data folder", err)
-		}
+	enc.Encode(end) //nolint:errcheck // the shim sees the exit code too
+	return end.Code
+}
+
+// settle builds the sandbox around this process, and gives the path by which the program is started in it.
+func (p *plan) settle(r *report) (program string, err error) {
+	const op = "local.init"
+	os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0) //nolint:errcheck // a hint: tasks go before the server
+	// No process of the task's may look into this one.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return "", errs.E(op, errs.Unavailable, err)
 	}
-	if err := unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"+tmpSize(p.Limits)); err != nil {
-		return nil, must("mount /tmp", err)
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "", errs.E(op, errs.Unavailable, err)
 	}
-	for _, d := range []string{inside, inside + "/work", inside + "/out", tmpInside, inside + "/secrets"} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return nil, must("make the task's folder", err)
-		}
-	}
-	for from, to := range map[string]string{
-		fmt.Sprintf("/proc/self/fd/%d/work", dir): inside + "/work",
-		fmt.Sprintf("/proc/self/fd/%d/out", dir):  inside + "/out",
-	} {
-		if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
-			return nil, must("bind "+to, err)
-		}
-	}
-	unix.Close(dir) //nolint:errcheck // a path only
-	for _, s := range p.Secrets {
-		if s.File == "" {
-			continue
-		}
-		path := filepath.Join(inside, "secrets", filepath.Base(s.File))
-		if err := errors.Join(os.WriteFile(path, s.Value, 0o400), chown(path, p.UID)); err != nil {
-			return nil, must("place a secret", err)
-		}
-	}
-	if err := errors.Join(os.Chmod(tmpInside, 0o700), chown(tmpInside, p.UID)); err != nil {
-		return nil, must("make the task's tmp", err)
-	}
-	var features []exec.Feature
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		features = append(features, exec.Feature{Name: "own-proc", Enforced: false, Detail: "a /proc of its own is not allowed here: " + err.Error()})
+	inMemory := false
+	if !p.Mounts {
+		program, inMemory, err = p.ownProgram(exe)
 	} else {
-		features = append(features, exec.Feature{Name: "own-proc", Enforced: true, Detail: "/proc shows its own processes"})
+		r.Features, err = p.buildRoot(func() error {
+			program, inMemory, err = p.ownProgram(exe)
+			return err
+		})
 	}
-	p.Dir = inside
-	return features, nil
+	if err != nil {
+		return "", errs.E(op, errs.Other, err)
+	}
+	if !p.Network {
+		if err := loopback(); err != nil {
+			return "", errs.Errorf(op, errs.Unavailable, "set up the task's own loopback: %v", err)
+		}
+	}
+	r.Features = append(r.Features, landlockFeature(), p.deviceFeature())
+	p.Program = program
+	if err := p.restrict(inMemory); err != nil {
+		return "", errs.Errorf(op, errs.Unavailable, "restrict the task by Landlock: %v", err)
+	}
+	// The folder is entered while the rights are there: its parents may be closed to the task's user.
+	if err := os.Chdir(p.paths().work); err != nil {
+		return "", errs.Errorf(op, errs.Unavailable, "enter the task's folder: %v", err)
+	}
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if err := chown(f, p.UID); err != nil { // so that the program may open /dev/stdout again
+			return "", errs.E(op, errs.Unavailable, err)
+		}
+	}
+	return program, nil
 }
 
-func tmpSize(l exec.Limits) string {
-	if l.Disk > 0 {
-		return fmt.Sprintf(",size=%d", int64(l.Disk))
-	}
-	return ",size=50%"
-}
-
-func chown(path string, uid int) error {
+func chown(f *os.File, uid int) error {
 	if uid == 0 {
 		return nil
 	}
-	return os.Lchown(path, uid, uid)
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return err
+	}
+	return f.Chown(uid, uid)
 }
 
-// runProgram starts the last step with the task's rights, forwards signals to it and collects orphans. It returns the
-// program's exit code, 128 plus the signal that killed it.
-func runProgram(p plan) int {
+// initProcess runs the program and the shells beside it.
+type initProcess struct {
+	plan     plan
+	program  string
+	mu       sync.Mutex // held from a start until the child is known, so that the reaper finds it
+	children map[int]chan ending
+	requests chan func() // for the first thread to do: see run
+}
+
+// run starts the program and serves until it has ended. All that is started is started by this goroutine's thread, and
+// all signals are sent by it: before version 8 of Landlock each thread has a domain of its own, and only this one's is
+// that of its children.
+func (i *initProcess) run() (ending, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	planR, planW, err := os.Pipe()
+	inherit := make([]*os.File, i.plan.Inherit)
+	for n := range inherit {
+		inherit[n] = os.NewFile(uintptr(fdInherit+n), "inherit")
+	}
+	pid, done, err := i.start(i.plan.Argv, i.plan.Env, inherit, [3]*os.File{nil, os.Stdout, os.Stderr}, false)
 	if err != nil {
-		return 125
+		return ending{}, err
 	}
-	// The folder is entered while the rights are still there: its parents may be closed to the task's user. The binary is
-	// named by the kernel's own link for the same reason.
-	if err := os.Chdir(filepath.Join(p.Dir, "work")); err != nil {
-		fmt.Fprintf(os.Stderr, "lineshaft: cannot enter the task's folder: %v\n", err)
-		return 125
+	for _, f := range inherit {
+		f.Close()
 	}
-	cmd := osexec.Command("/proc/self/exe", hiddenEnter)
-	cmd.Args[0] = "lineshaft"
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// The program's descriptors keep their numbers: 3 is the first. The plan comes after them.
-	for i := range p.Inherit {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fdInherit+i), "inherit"))
+	go i.reap()
+	if listener, err := net.FileListener(os.NewFile(fdListen, "shell")); err == nil {
+		go i.listen(listener)
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, planR)
-	cmd.Env = []string{fmt.Sprintf("LINESHAFT_PLAN_FD=%d", 3+p.Inherit)}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if p.UID != 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(p.UID), Gid: uint32(p.UID), Groups: []uint32{}}
-	}
-	if err := cmd.Start(); err != nil {
-		fmt.Fprintf(os.Stderr, "lineshaft: cannot start the program: %v\n", err)
-		return 126
-	}
-	planR.Close()
-	err = json.NewEncoder(planW).Encode(p)
-	planW.Close()
-	if err != nil {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-	}
-	done := make(chan int, 1)
-	go func() { done <- reap(cmd.Process.Pid) }()
 	for {
 		select {
 		case sig := <-signals:
-			if n, ok := sig.(syscall.Signal); ok {
-				unix.Kill(-cmd.Process.Pid, n) //nolint:errcheck // it may have ended
+			if n, ok := sig.(syscall.Signal); ok && unix.Kill(-pid, n) != nil {
+				unix.Kill(pid, n) //nolint:errcheck // it may have ended
 			}
-		case code := <-done:
-			return code
+		case do := <-i.requests:
+			do()
+		case end := <-done:
+			return end, nil
 		}
 	}
 }
 
-// reap collects every child until the program itself has ended.
-func reap(program int) int {
+// start starts a program with the task's rights by way of enter. The descriptors that it inherits are numbered from 3.
+func (i *initProcess) start(argv, env []string, inherit []*os.File, std [3]*os.File, tty bool) (pid int, done <-chan ending, err error) {
+	entryR, entryW, err := os.Pipe()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer entryW.Close()
+	cmd := osexec.Command(i.program, hiddenEnter)
+	cmd.Args[0] = "lineshaft"
+	cmd.Env = []string{"GOMAXPROCS=1", fmt.Sprintf("%s=%d", planFD, 3+len(inherit))}
+	if std[0] != nil { // else /dev/null
+		cmd.Stdin = std[0]
+	}
+	cmd.Stdout, cmd.Stderr = std[1], std[2]
+	cmd.ExtraFiles = append(append([]*os.File{}, inherit...), entryR)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !tty, Setsid: tty, Setctty: tty, Pdeathsig: syscall.SIGKILL}
+	if i.plan.UID != 0 {
+		id := uint32(i.plan.UID)
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: id, Gid: id, Groups: []uint32{}}
+	}
+	ch := make(chan ending, 1)
+	i.mu.Lock()
+	err = cmd.Start()
+	if err == nil {
+		i.children[cmd.Process.Pid] = ch
+	}
+	i.mu.Unlock()
+	entryR.Close()
+	if err != nil {
+		return 0, nil, err
+	}
+	pid = cmd.Process.Pid
+	cmd.Process.Release() //nolint:errcheck // the reaper collects it
+	if err := json.NewEncoder(entryW).Encode(entry{Argv: argv, Env: env, Limits: i.plan.Rlimits, Inherit: len(inherit)}); err != nil {
+		unix.Kill(pid, unix.SIGKILL) //nolint:errcheck // it may have ended
+	}
+	return pid, ch, nil
+}
+
+// reap collects every child, the orphans of the task among them.
+func (i *initProcess) reap() {
 	for {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, 0, nil)
@@ -335,14 +259,17 @@ func reap(program int) int {
 			continue
 		}
 		if err != nil {
-			return 125
+			return // no child is left, so the program has ended
 		}
-		if pid != program {
-			continue
-		}
+		end := ending{Code: ws.ExitStatus()}
 		if ws.Signaled() {
-			return 128 + int(ws.Signal())
+			end = ending{Code: 128 + int(ws.Signal()), Signal: int(ws.Signal())}
 		}
-		return ws.ExitStatus()
+		i.mu.Lock()
+		if ch, ok := i.children[pid]; ok {
+			ch <- end
+			delete(i.children, pid)
+		}
+		i.mu.Unlock()
 	}
 }

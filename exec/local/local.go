@@ -1,36 +1,18 @@
 //go:build linux
 
-// Package local runs tasks as isolated processes on this machine.
-//
-// Four processes of the same binary share the work, each with less than the one before:
-//
-//	server ── shim ── init ── program
-//
-// The server writes down what it is about to start (intent.json) and starts the shim. The shim is a session of its own
-// and outlives the server: it holds a lock for the task's index, so that two attempts of a task never run at once,
-// keeps the log, enforces the timeout and the disk limit, and writes how the attempt ended (exit.json) durably. Init is
-// the first process of the task's own namespaces: it mounts what the task may see, starts the program with less than
-// its own rights, forwards signals and collects orphans; when it dies, the kernel kills all that is left. The program
-// runs behind Landlock, without new privileges, as a user of its own where the server is root.
-//
-// What a server knows of attempts it reads from disk each time, so a restarted server needs no adoption step. A shim is
-// known by process ID, start time and boot, so a process ID that was used again is not mistaken for it.
-//
-//	DIR/JOB/INDEX/lock
-//	DIR/JOB/INDEX/ATTEMPT/{intent.json, shim.json, exit.json, log, log.1, work/, out/}
 package local
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,164 +22,255 @@ import (
 
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
 )
-
-// Options of New.
-type Options struct {
-	Dir     string   // of the attempts' folders; made 0700
-	Hide    []string // folders that no task may see: the data folder
-	Log     *slog.Logger
-	FirstID int // first user ID for tasks when the server is root; 0: 200000
-}
 
 // Local is an executor of this machine.
 type Local struct {
-	opt Options
-	mu  sync.Mutex // one start at a time: the fence is checked and the intent written under it
+	opt     Options
+	machine func() probed // what isolation works, found out at the first call
 
-	started chan string // folders of attempts, for Watch
+	mu    sync.Mutex
+	tasks map[string]*sync.Mutex // one start at a time of each task: the fence is checked and the intent written under it
+	ids   sync.Mutex
+
+	started chan exec.TaskRef // for Watch
 }
 
 // New makes the executor's folder.
 func New(opt Options) (*Local, error) {
-	if opt.FirstID == 0 {
-		opt.FirstID = 200_000
-	}
+	const op = "local.New"
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	def(&opt.FirstID, 200_000)
+	def(&opt.Processes, 4096)
+	def(&opt.Unpacked, 8*units.GiB)
+	def(&opt.Reserve, 256*units.MiB)
+	def(&opt.Devices, "/dev")
+	def(&opt.Drivers, "/proc/driver")
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
-		return nil, errs.E("local.New", errs.Other, err)
+		return nil, errs.E(op, errs.Other, err)
 	}
-	return &Local{opt: opt, started: make(chan string, 1024)}, nil
+	// The shim has another working folder, and init sees no links that lie elsewhere.
+	for _, path := range slices.Concat([]string{opt.Dir, opt.Devices}, opt.Hide, opt.Read) {
+		if !filepath.IsAbs(path) {
+			return nil, errs.Errorf(op, errs.Invalid, "the executor needs whole paths, not %q", path)
+		}
+	}
+	opt.Dir = real([]string{opt.Dir})[0]
+	opt.Hide, opt.Read = real(opt.Hide), real(opt.Read)
+	l := &Local{opt: opt, tasks: map[string]*sync.Mutex{}, started: make(chan exec.TaskRef, 1024)}
+	l.machine = sync.OnceValue(l.probe)
+	return l, nil
+}
+
+func def[T comparable](v *T, otherwise T) {
+	var zero T
+	if *v == zero {
+		*v = otherwise
+	}
+}
+
+// real follows the links of paths; those that are not there stay as they are.
+func real(paths []string) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = filepath.Clean(p)
+		if r, err := filepath.EvalSymlinks(p); err == nil {
+			out[i] = r
+		}
+	}
+	return out
 }
 
 // intent is what is written down before an attempt is started, without its secrets.
 type intent struct {
-	Task exec.Task `json:"task"`
-	UID  int       `json:"uid"` // 0: the server's own
-	Hide []string  `json:"hide"`
-	FDs  []string  `json:"fds"` // names of the inherited descriptors, from 3 up
+	Task      exec.Task   `json:"task"`
+	UID       int         `json:"uid"` // 0: the server's own
+	Level     string      `json:"level"`
+	Why       string      `json:"why,omitempty"` // the level is no stronger
+	Hide      []string    `json:"hide"`
+	Read      []string    `json:"read,omitempty"`
+	Devices   string      `json:"devices"`
+	Nodes     []string    `json:"nodes,omitempty"` // granted, below Devices
+	FDs       []string    `json:"fds,omitempty"`   // names of the inherited descriptors, from 3 up
+	Paths     []string    `json:"paths,omitempty"` // theirs; "" from memory
+	Mark      string      `json:"mark"`            // in the environment of every process of the attempt
+	Processes int         `json:"processes"`
+	Reserve   units.Bytes `json:"reserve"`
 }
 
 // handover goes to the shim through a pipe and is never written down.
 type handover struct {
 	Secrets []exec.Secret
-	Data    map[string][]byte // contents of inherited descriptors that come from memory
+	Token   string
+}
+
+func (l *Local) newIntent(t exec.Task) intent {
+	return intent{
+		Task: t, Hide: l.opt.Hide, Read: l.opt.Read, Devices: l.opt.Devices, Mark: rand.Text(),
+		Processes: l.opt.Processes, Reserve: l.opt.Reserve,
+	}
+}
+
+// plan is init's, but for what only the shim knows.
+func (in intent) plan(l level, place string) plan {
+	return plan{
+		Dir: place, Argv: in.Task.Argv, UID: in.UID, Hide: in.Hide, Read: in.Read, Devices: in.Devices, Nodes: in.Nodes,
+		Limits: in.Task.Limits, Inherit: len(in.FDs), Paths: in.Paths, Mounts: l.mounts(), Network: true,
+	}
 }
 
 func (l *Local) folder(ref exec.TaskRef) string {
-	return filepath.Join(l.opt.Dir, filepath.Base("/"+ref.Job), strconv.Itoa(ref.Index), strconv.Itoa(ref.Attempt))
+	return filepath.Join(l.opt.Dir, filepath.Base("/"+ref.Job), itoa(ref.Index), itoa(ref.Attempt))
+}
+
+// serial gives the lock under which a task's attempts are started and removed.
+func (l *Local) serial(ref exec.TaskRef) *sync.Mutex {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := filepath.Dir(l.folder(ref))
+	if l.tasks[key] == nil {
+		l.tasks[key] = &sync.Mutex{}
+	}
+	return l.tasks[key]
 }
 
 // Start writes the intent, starts the shim and waits until the program runs or cannot.
 func (l *Local) Start(ctx context.Context, t exec.Task) error {
 	const op = "local.Start"
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	dir := l.folder(t.Ref)
-	newest, err := newestAttempt(filepath.Dir(dir))
-	if err != nil {
-		return errs.E(op, errs.Other, err)
-	}
-	if newest > t.Ref.Attempt {
-		return errs.Errorf(op, errs.Conflict, "attempt %v is older than attempt %d, which was already started", t.Ref, newest)
-	}
-	if exists(filepath.Join(dir, "shim.json")) || exists(filepath.Join(dir, "exit.json")) {
-		return nil
-	}
-	in := intent{Task: t, Hide: l.opt.Hide}
-	if os.Geteuid() == 0 {
-		if in.UID, err = l.uidOf(t.User); err != nil {
-			return err
-		}
-	}
-	for _, i := range t.Inherit {
-		in.FDs = append(in.FDs, i.Name)
-	}
-	if err := l.prepare(dir, in); err != nil {
-		os.RemoveAll(dir)
+	if err := check(t); err != nil {
 		return err
 	}
-	if err := writeDurably(filepath.Join(dir, "intent.json"), in); err != nil {
-		os.RemoveAll(dir)
+	one := l.serial(t.Ref)
+	one.Lock()
+	defer one.Unlock()
+	if err := ctx.Err(); err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	dir := l.folder(t.Ref)
+	done, err := l.fence(t.Ref, dir)
+	if done || err != nil {
+		return err
+	}
+	in, err := l.intend(t)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return diskFault(op, err)
 	}
-	err = l.launch(ctx, dir, t)
-	l.tellStarted(dir)
+	held, err := lock(lockOf(dir), t.Ref.Attempt)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return errs.Errorf(op, errs.Conflict, "another attempt of task %s.%d still runs", t.Ref.Job, t.Ref.Index)
+	}
+	if err != nil {
+		return diskFault(op, err)
+	}
+	if err := l.write(dir, in); err != nil {
+		release(held)
+		return diskFault(op, err)
+	}
+	err = l.launch(ctx, dir, t, held)
+	l.tellStarted(t.Ref)
 	return err
 }
 
-// prepare makes the attempt's folder with the task's files.
-func (l *Local) prepare(dir string, in intent) error {
-	const op = "local.Start"
-	for _, d := range []string{"work", "out"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			return diskFault(op, err)
-		}
+func lockOf(dir string) string { return filepath.Join(filepath.Dir(dir), "lock") }
+
+// write makes the attempt's folder, its intent last.
+func (l *Local) write(dir string, in intent) error {
+	err := l.prepare(dir, in)
+	if err == nil {
+		err = writeDurably(filepath.Join(dir, intentFile), in)
 	}
-	root, err := os.OpenRoot(filepath.Join(dir, "work"))
 	if err != nil {
-		return errs.E(op, errs.Other, err)
+		return errors.Join(err, discard(dir))
 	}
-	defer root.Close()
-	for _, f := range in.Task.Files {
-		if err := place(root, f); err != nil {
-			return diskFault(op, err)
+	return nil
+}
+
+// check refuses what no attempt can be made of.
+func check(t exec.Task) error {
+	const op = "local.Start"
+	switch {
+	case t.Ref.Job == "" || t.Ref.Job != filepath.Base(t.Ref.Job) || strings.HasPrefix(t.Ref.Job, ".") || t.Ref.Index < 0 || t.Ref.Attempt < 1:
+		return errs.Errorf(op, errs.Invalid, "%v names no attempt: the job has a plain name, tasks count from 0 and attempts from 1", t.Ref)
+	case len(t.Argv) == 0 || t.Argv[0] == "":
+		return errs.Errorf(op, errs.Invalid, "the task names no program")
+	}
+	seen := map[string]bool{}
+	for _, s := range t.Secrets {
+		if s.File != "" && (s.File != filepath.Base(s.File) || strings.HasPrefix(s.File, ".") || seen[s.File]) {
+			return errs.Errorf(op, errs.Invalid, "a secret's file has a plain name of its own, which %q is not", s.File)
 		}
+		seen[s.File] = true
 	}
-	if in.UID == 0 {
-		return nil
-	}
-	for _, d := range []string{"work", "out"} {
-		err := filepath.WalkDir(filepath.Join(dir, d), func(path string, _ os.DirEntry, err error) error {
-			return errors.Join(err, os.Lchown(path, in.UID, in.UID))
-		})
-		if err != nil {
-			return errs.E(op, errs.Other, err)
+	for name := range t.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return errs.Errorf(op, errs.Invalid, "an environment variable cannot be called %q", name)
 		}
 	}
 	return nil
 }
 
-func place(root *os.Root, f exec.File) error {
-	if parent := filepath.Dir(f.Name); parent != "." {
-		if err := root.MkdirAll(parent, 0o700); err != nil {
-			return err
+// fence tells whether the attempt was started already, and refuses one that may not start any more, or not yet.
+func (l *Local) fence(ref exec.TaskRef, dir string) (done bool, err error) {
+	const op = "local.Start"
+	newest, err := newestAttempt(filepath.Dir(dir))
+	if err != nil {
+		return false, errs.E(op, errs.Other, err)
+	}
+	last, held := holder(lockOf(dir))
+	switch newest = max(newest, last); {
+	case exists(filepath.Join(dir, shimFile)) || exists(filepath.Join(dir, exitFile)) || held && last == ref.Attempt:
+		return true, nil
+	case newest > ref.Attempt:
+		return false, errs.Errorf(op, errs.Conflict, "attempt %v is older than attempt %d, which was already started", ref, newest)
+	case held:
+		return false, errs.Errorf(op, errs.Conflict, "attempt %d of task %s.%d still runs", last, ref.Job, ref.Index)
+	}
+	return false, nil
+}
+
+// intend settles what the attempt gets.
+func (l *Local) intend(t exec.Task) (in intent, err error) {
+	m := l.machine()
+	if m.err != nil {
+		return in, m.err
+	}
+	in = l.newIntent(t)
+	in.Level, in.Why = m.level.name, m.why
+	if m.level.own {
+		if in.UID, err = l.uidOf(t.User); err != nil {
+			return in, err
 		}
 	}
-	mode := os.FileMode(f.Mode).Perm()
-	if mode == 0 {
-		mode = 0o600
+	if in.Nodes, err = nodesOf(l.opt.Devices, t.Limits.Accelerators); err != nil {
+		return in, err
 	}
-	dst, err := root.OpenFile(f.Name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
+	for _, i := range t.Inherit {
+		path := ""
+		if i.Path != "" {
+			if path, err = filepath.EvalSymlinks(i.Path); err != nil {
+				return in, errs.E("local.Start", errs.Other, err)
+			}
+		}
+		in.FDs, in.Paths = append(in.FDs, i.Name), append(in.Paths, path)
 	}
-	defer dst.Close()
-	if f.Open == nil {
-		_, err = dst.Write(f.Data)
-		return err
-	}
-	src, err := f.Open()
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	_, err = io.Copy(dst, src)
-	return err
+	return in, nil
 }
 
-func diskFault(op string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return errs.Errorf(op, errs.Exhausted, "the disk of the data folder is full: free some space; the task was not started")
-	}
-	return errs.E(op, errs.Other, err)
-}
-
-// launch starts the shim, gives it what must not be written down, and hears whether the program runs.
-func (l *Local) launch(ctx context.Context, dir string, t exec.Task) error {
+// launch starts the shim, gives it the lock and what must not be written down, and hears whether the program runs.
+func (l *Local) launch(ctx context.Context, dir string, t exec.Task, held *os.File) error {
 	const op = "local.Start"
+	handed := false
+	defer func() {
+		if !handed {
+			release(held)
+		}
+	}()
 	give, taken, err := os.Pipe()
 	if err != nil {
 		return errs.E(op, errs.Other, err)
@@ -207,55 +280,40 @@ func (l *Local) launch(ctx context.Context, dir string, t exec.Task) error {
 		return errs.E(op, errs.Other, errors.Join(err, give.Close(), taken.Close()))
 	}
 	defer heard.Close()
-	hand := handover{Secrets: t.Secrets, Data: map[string][]byte{}}
-	files := []*os.File{give, say}
+	defer taken.Close()
+	files := []*os.File{give, say, held}
 	defer func() {
 		for _, f := range files {
 			f.Close()
 		}
 	}()
 	for _, i := range t.Inherit {
-		f := give // a placeholder that the shim replaces by a memfd
-		if i.Path != "" {
-			if f, err = os.Open(i.Path); err != nil {
-				taken.Close()
-				return errs.E(op, errs.Other, err)
-			}
-			files = append(files, f)
-		} else {
-			hand.Data[i.Name] = i.Data
+		f, err := inherited(i)
+		if err != nil {
+			return errs.E(op, errs.Other, err)
 		}
+		files = append(files, f)
 	}
 	cmd := osexec.Command("/proc/self/exe", hiddenShim, dir)
 	cmd.Args[0] = "lineshaft"
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.ExtraFiles = []*os.File{give, say}
-	next := 2
-	for _, i := range t.Inherit {
-		if i.Path == "" {
-			cmd.ExtraFiles = append(cmd.ExtraFiles, give)
-			continue
-		}
-		cmd.ExtraFiles = append(cmd.ExtraFiles, files[next])
-		next++
-	}
+	cmd.ExtraFiles = files
 	if err := cmd.Start(); err != nil {
-		taken.Close()
-		return errs.E(op, errs.Other, err)
+		return errs.Errorf(op, errs.Unavailable, "cannot start the task's shim: %v", err)
 	}
-	go cmd.Wait() //nolint:errcheck // collects the shim when it ends while this server lives
+	handed = true
+	go cmd.Wait() //nolint:errcheck // collects the shim, which may well outlive this server
 	say.Close()
-	err = json.NewEncoder(taken).Encode(hand)
-	taken.Close()
-	if err != nil {
+	if err := json.NewEncoder(taken).Encode(handover{Secrets: t.Secrets, Token: rand.Text()}); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return errs.E(op, errs.Other, err)
 	}
+	taken.Close()
 	return hear(ctx, heard)
 }
 
-// hear waits for the shim's word: "ok", or what is wrong.
+// hear waits for the shim's word: nothing, or what is wrong.
 func hear(ctx context.Context, r *os.File) error {
 	const op = "local.Start"
 	stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a pipe has deadlines
@@ -264,26 +322,25 @@ func hear(ctx context.Context, r *os.File) error {
 	if err != nil && ctx.Err() != nil {
 		return nil //nolint:nilerr // it was started; Observe tells what became of it
 	}
-	var word struct{ Kind, Message string }
-	if json.Unmarshal(b, &word) != nil {
+	var w word
+	if json.Unmarshal(b, &w) != nil {
 		return errs.Errorf(op, errs.Unavailable, "the task's shim ended before it could start the program")
 	}
-	if word.Message == "" {
+	if w.Message == "" {
 		return nil
 	}
-	return errs.Errorf(op, errs.ParseKind(word.Kind), "%s", word.Message)
+	return errs.Errorf(op, errs.ParseKind(w.Kind), "%s", w.Message)
 }
 
 // uidOf gives every account a user ID of its own, kept in DIR/uids.json.
 func (l *Local) uidOf(user string) (int, error) {
+	const op = "local.uidOf"
+	l.ids.Lock()
+	defer l.ids.Unlock()
 	path := filepath.Join(l.opt.Dir, "uids.json")
 	ids := map[string]int{}
-	b, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(b, &ids)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, errs.Errorf("local.uidOf", errs.Corrupt, "%s does not parse: %v", path, err)
+	if err := readJSON(path, &ids); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, errs.E(op, errs.Other, err)
 	}
 	if id, ok := ids[user]; ok {
 		return id, nil
@@ -293,133 +350,25 @@ func (l *Local) uidOf(user string) (int, error) {
 		id = max(id, used+1)
 	}
 	ids[user] = id
-	return id, errs.E("local.uidOf", errs.Other, writeDurably(path, ids))
+	return id, diskFault(op, writeDurably(path, ids))
 }
 
 // Stop asks the shim to end the attempt: it sends SIGTERM to the program and kills everything after grace.
 func (l *Local) Stop(_ context.Context, ref exec.TaskRef, grace time.Duration) error {
 	const op = "local.Stop"
 	dir := l.folder(ref)
-	if !exists(filepath.Join(dir, "intent.json")) || exists(filepath.Join(dir, "exit.json")) {
+	if !exists(filepath.Join(dir, intentFile)) || exists(filepath.Join(dir, exitFile)) {
 		return nil
 	}
-	if err := writeDurably(filepath.Join(dir, "stop.json"), stopOrder{Grace: grace}); err != nil {
-		return errs.E(op, errs.Other, err)
-	}
+	// On a full disk the order cannot be written; then the task's own grace holds.
+	werr := writeDurably(filepath.Join(dir, stopFile), stopOrder{Grace: grace})
 	var id identity
-	if err := readJSON(filepath.Join(dir, "shim.json"), &id); err != nil {
-		return nil //nolint:nilerr // a shim that is just starting finds the order
+	if err := readJSON(filepath.Join(dir, shimFile), &id); err != nil {
+		return errs.E(op, errs.Other, werr) // a shim that is just starting finds the order
 	}
-	return errs.E(op, errs.Other, id.signal(unix.SIGTERM))
+	return errs.E(op, errs.Other, id.Shim.signal(unix.SIGTERM))
 }
 
 type stopOrder struct{ Grace time.Duration }
-
-// Observe lists every attempt whose folder is there.
-func (l *Local) Observe(ctx context.Context) ([]exec.Status, error) {
-	const op = "local.Observe"
-	paths, err := filepath.Glob(filepath.Join(l.opt.Dir, "*", "*", "*", "intent.json"))
-	if err != nil {
-		return nil, errs.E(op, errs.Other, err)
-	}
-	var out []exec.Status
-	for _, p := range paths {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		st, err := l.status(filepath.Dir(p))
-		if err != nil {
-			return nil, errs.E(op, errs.Other, err)
-		}
-		out = append(out, st)
-	}
-	return out, nil
-}
-
-// Status tells of one attempt; errs.NotFound when its folder is not there.
-func (l *Local) Status(ref exec.TaskRef) (exec.Status, error) {
-	dir := l.folder(ref)
-	if !exists(filepath.Join(dir, "intent.json")) {
-		return exec.Status{}, errs.Errorf("local.Status", errs.NotFound, "no attempt %v on this machine", ref)
-	}
-	return l.status(dir)
-}
-
-// status tells the truth about an attempt from its folder. The order matters: the exit is looked at again after the
-// shim was found dead, because it may have written it in between.
-func (l *Local) status(dir string) (exec.Status, error) {
-	ref, err := refOf(dir)
-	if err != nil {
-		return exec.Status{}, err
-	}
-	for range 2 {
-		var st exec.Status
-		err := readJSON(filepath.Join(dir, "exit.json"), &st)
-		if err == nil {
-			return st, nil
-		}
-		if !errors.Is(err, os.ErrNotExist) {
-			return st, err
-		}
-		var id identity
-		if err := readJSON(filepath.Join(dir, "shim.json"), &id); err == nil {
-			if id.alive() {
-				return exec.Status{Ref: ref, State: exec.Running, PID: id.Program, Started: id.Started, Isolation: id.Isolation}, nil
-			}
-		} else if held(filepath.Join(filepath.Dir(dir), "lock")) {
-			return exec.Status{Ref: ref, State: exec.Starting}, nil
-		}
-	}
-	st := exec.Status{Ref: ref, State: exec.Lost, ExitCode: -1, Reason: "its shim was killed"}
-	var id identity
-	if err := readJSON(filepath.Join(dir, "shim.json"), &id); err != nil {
-		st.Reason = "it was never started"
-	} else {
-		st.Started = id.Started
-		id.Cgroup.kill()
-	}
-	return st, nil
-}
-
-// Remove deletes an attempt that ended.
-func (l *Local) Remove(_ context.Context, ref exec.TaskRef) error {
-	const op = "local.Remove"
-	dir := l.folder(ref)
-	st, err := l.Status(ref)
-	if errs.Is(err, errs.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if st.State == exec.Running || st.State == exec.Starting {
-		return errs.Errorf(op, errs.Conflict, "attempt %v still runs", ref)
-	}
-	return errs.E(op, errs.Other, os.RemoveAll(dir))
-}
-
-func refOf(dir string) (exec.TaskRef, error) {
-	parts := strings.Split(dir, string(filepath.Separator))
-	if len(parts) < 3 {
-		return exec.TaskRef{}, fmt.Errorf("%q is no attempt's folder", dir)
-	}
-	parts = parts[len(parts)-3:]
-	index, err1 := strconv.Atoi(parts[1])
-	attempt, err2 := strconv.Atoi(parts[2])
-	return exec.TaskRef{Job: parts[0], Index: index, Attempt: attempt}, errors.Join(err1, err2)
-}
-
-func newestAttempt(dir string) (newest int, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, err
-	}
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && exists(filepath.Join(dir, e.Name(), "intent.json")) {
-			newest = max(newest, n)
-		}
-	}
-	return newest, nil
-}
 
 var _ exec.Tasks = (*Local)(nil)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"os"
-	osexec "os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,20 +53,33 @@ func Hidden(args []string) (code int, handled bool) {
 const (
 	fdHandover = 3
 	fdWord     = 4
-	fdFirst    = 5 // of those the program inherits
+	fdLock     = 5 // the task's lock, which the server took
+	fdFirst    = 6 // of those the program inherits
 )
+
+// identity is what a shim writes down of itself once the attempt has happened.
+type identity struct {
+	Shim      process        `json:"shim"`
+	Init      process        `json:"init"`
+	Started   time.Time      `json:"started"`
+	Isolation []exec.Feature `json:"isolation"`
+	Cgroup    cgroup         `json:"cgroup"`
+	UID       int            `json:"uid"`
+	Token     string         `json:"token"` // of the socket for shells
+}
 
 // shim is the state of one attempt's shim.
 type shim struct {
 	dir      string
 	in       intent
+	level    level
 	hand     handover
 	inherit  []*os.File
 	word     *os.File
 	status   exec.Status
 	group    cgroup
-	cmd      *osexec.Cmd
-	say      *os.File // to init: go ahead
+	init     *started
+	logged   chan struct{} // closed when the log is complete
 	features []exec.Feature
 }
 
@@ -72,6 +87,7 @@ type shim struct {
 func shimMain(args []string) int {
 	// The child gets SIGKILL when the thread that started it ends: this thread must not.
 	runtime.LockOSThread()
+	keepFromChildren()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	s := &shim{word: os.NewFile(fdWord, "word")}
 	if len(args) != 1 {
@@ -85,123 +101,228 @@ func shimMain(args []string) int {
 	return 0
 }
 
-func (s *shim) tell(err error) {
-	var word struct{ Kind, Message string }
-	if err != nil {
-		word.Kind, word.Message = errs.KindOf(err).String(), err.Error()
+// keepFromChildren makes every descriptor but standard ones close when this process starts another: what this process
+// was handed must not go on to the task by mistake.
+func keepFromChildren() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
 	}
-	json.NewEncoder(s.word).Encode(word) //nolint:errcheck // the server may be gone
+	entries, _ := os.ReadDir("/proc/self/fd") // before Linux 5.11
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= 3 {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
+
+// word is what a shim tells the server that started it.
+type word struct{ Kind, Message string }
+
+func (s *shim) tell(err error) {
+	var w word
+	if err != nil {
+		w.Kind, w.Message = errs.KindOf(err).String(), err.Error()
+	}
+	json.NewEncoder(s.word).Encode(w) //nolint:errcheck // the server may be gone
 	s.word.Close()
 }
 
 func (s *shim) begin() error {
 	const op = "local.shim"
-	held, err := lock(filepath.Join(filepath.Dir(s.dir), "lock"))
-	if err != nil {
-		return errs.Errorf(op, errs.Conflict, "another attempt of this task still runs")
+	// A server that was killed has not sent all of this. The attempt has not happened then, and may still.
+	if err := json.NewDecoder(os.NewFile(fdHandover, "handover")).Decode(&s.hand); err != nil {
+		return errs.Errorf(op, errs.Unavailable, "the server went away before it had said all: %v", err)
 	}
-	defer held.Close()
-	if exists(filepath.Join(s.dir, "shim.json")) || exists(filepath.Join(s.dir, "exit.json")) {
-		return nil // started before: an attempt happens once
+	defer release(os.NewFile(fdLock, "lock"))
+	if exists(filepath.Join(s.dir, shimFile)) || exists(filepath.Join(s.dir, exitFile)) {
+		s.tell(nil) // started before: an attempt happens once
+		return nil
 	}
-	if err := readJSON(filepath.Join(s.dir, "intent.json"), &s.in); err != nil {
+	if err := readJSON(filepath.Join(s.dir, intentFile), &s.in); err != nil {
 		return errs.E(op, errs.Other, err)
 	}
-	s.status = exec.Status{Ref: s.in.Task.Ref, State: exec.Exited, ExitCode: -1}
+	ref := s.in.Task.Ref
+	if err := s.clearEarlier(); err != nil {
+		return err
+	}
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) //nolint:errcheck // orphans come here, without a PID namespace
+	s.status = exec.Status{Ref: ref, State: exec.Exited, ExitCode: -1}
 	if err := s.start(); err != nil {
 		// Refused or impossible: that is how this attempt ended.
 		s.status.Reason, s.status.Ended = err.Error(), time.Now().UTC()
-		s.group.remove()
-		if werr := writeDurably(filepath.Join(s.dir, "exit.json"), s.status); werr != nil {
-			return errs.E(op, errs.Other, errors.Join(err, werr))
-		}
-		return err
+		s.clean()
+		return errs.E(op, errs.Other, errors.Join(err, s.conclude()))
 	}
 	s.tell(nil)
 	s.follow()
+	s.clean()
 	s.status.Ended = time.Now().UTC()
-	return writeDurably(filepath.Join(s.dir, "exit.json"), s.status)
+	return s.conclude()
 }
 
-// start takes the handover and brings init to the point where the program runs.
-func (s *shim) start() error {
+// clearEarlier makes sure that nothing of an earlier attempt runs any more, whose shim was killed.
+func (s *shim) clearEarlier() error {
+	parent := filepath.Dir(s.dir)
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return errs.E("local.shim", errs.Other, err)
+	}
+	for _, e := range entries {
+		dir := filepath.Join(parent, e.Name())
+		if dir != s.dir && e.IsDir() && !exists(filepath.Join(dir, exitFile)) && !reclaim(dir, reclaimWait) {
+			return errs.Errorf("local.shim", errs.Unavailable, "processes of attempt %s of task %s.%d cannot be ended", e.Name(), s.in.Task.Ref.Job, s.in.Task.Ref.Index)
+		}
+	}
+	return nil
+}
+
+// conclude writes how the attempt ended. What cannot be written yet, for want of disk, is tried again until it can: the
+// lock is held and the attempt counts as running as long.
+func (s *shim) conclude() error {
+	var err error
+	for wait := 100 * time.Millisecond; wait < 10*time.Minute; wait *= 2 {
+		if err = writeReserved(filepath.Join(s.dir, exitFile), s.status); err == nil || errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+// start brings init to the point where the program runs.
+func (s *shim) start() (err error) {
 	const op = "local.shim"
-	if err := json.NewDecoder(os.NewFile(fdHandover, "handover")).Decode(&s.hand); err != nil {
-		return errs.E(op, errs.Other, err)
+	if s.level, err = levelNamed(s.in.Level); err != nil {
+		return err
 	}
 	for i, name := range s.in.FDs {
-		f := os.NewFile(uintptr(fdFirst+i), name)
-		if data, ok := s.hand.Data[name]; ok {
-			m, err := memory(name, data)
-			if err != nil {
-				return errs.E(op, errs.Other, err)
-			}
-			f.Close()
-			f = m
-		}
-		s.inherit = append(s.inherit, f)
+		s.inherit = append(s.inherit, os.NewFile(uintptr(fdFirst+i), name))
 	}
-	var err error
-	if s.group, s.features, err = newCgroup(s.in.Task.Ref, s.in.Task.Limits); err != nil {
-		return err
-	}
-	first, err := s.spawn()
-	if err != nil {
-		return err
-	}
-	s.features = append(s.features, first...)
-	if err := s.satisfied(); err != nil {
-		s.cmd.Process.Kill() //nolint:errcheck // ends below in any case
-		s.cmd.Wait()         //nolint:errcheck // killed
-		return err
-	}
-	s.status.Started = time.Now().UTC()
-	s.status.Isolation = s.features
-	s.status.PID = s.cmd.Process.Pid
-	me := identity{
-		PID: os.Getpid(), Start: startOf(os.Getpid()), Boot: bootID(),
-		Program: s.cmd.Process.Pid, Started: s.status.Started, Isolation: s.features, Cgroup: s.group,
-	}
-	if err := writeDurably(filepath.Join(s.dir, "shim.json"), me); err != nil {
-		s.cmd.Process.Kill() //nolint:errcheck // ends below in any case
-		s.cmd.Wait()         //nolint:errcheck // killed
+	if err := reserve(s.dir); err != nil {
 		return diskFault(op, err)
 	}
-	// From here on the attempt has happened; only now the program may run.
-	_, err = s.say.Write([]byte("go"))
-	s.say.Close()
+	me := identity{UID: s.in.UID, Token: s.hand.Token}
+	if err := s.spawn(); err != nil {
+		return err
+	}
+	if err = s.satisfied(); err == nil {
+		s.status.Started = time.Now().UTC()
+		s.status.Isolation, s.status.PID = s.features, s.init.cmd.Process.Pid
+		me.Shim, me.Init = processOf(os.Getpid()), processOf(s.init.cmd.Process.Pid)
+		me.Started, me.Isolation, me.Cgroup = s.status.Started, s.features, s.group
+		err = diskFault(op, writeDurably(filepath.Join(s.dir, shimFile), me))
+	}
+	if err == nil {
+		// From here on the attempt has happened; only now the program may run.
+		_, err = s.init.say.WriteString("go")
+	}
+	if err != nil {
+		s.init.abandon()
+		<-s.logged
+		return errs.E(op, errs.Other, err)
+	}
+	return errs.E(op, errs.Other, s.init.say.Close())
+}
+
+// spawn starts init, with its log and its limits.
+func (s *shim) spawn() error {
+	const op = "local.shim"
+	logs, err := newLog(s.dir)
+	if err != nil {
+		return diskFault(op, err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	listener, err := listenShell(s.dir)
+	if err != nil {
+		return errs.Errorf(op, errs.Unavailable, "make the socket for shells: %v", err)
+	}
+	defer listener.Close()
+	p := s.in.plan(s.level, placeOf(s.dir))
+	p.Secrets, p.Token = s.hand.Secrets, s.hand.Token
+	if err := s.secretFiles(&p); err != nil {
+		return err
+	}
+	network := s.in.Task.Network || !s.level.mounts()
+	p.Network = network
+	p.Env = s.environment(p.paths())
+	group, why := newCgroup(s.in)
+	s.group = group
+	limits := s.in.limitFeatures(group, why, &p)
+	s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, func(pid int) error {
+		return s.group.add(pid)
+	})
+	w.Close()
+	// No task may look into this process, which holds secrets. Before, it could not have mapped init's user ID.
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) //nolint:errcheck // one fence of several
+	s.logged = make(chan struct{})
+	go func() {
+		defer close(s.logged)
+		io.Copy(logs, r) //nolint:errcheck // it never fails to write, and reads until the end
+		r.Close()
+	}()
+	if err != nil {
+		<-s.logged
+		return err
+	}
+	for _, f := range s.inherit {
+		f.Close()
+	}
+	s.features = append(s.init.first.Features, s.level.features(p, s.in.Why)...)
+	if !s.in.Task.Network {
+		f := exec.Feature{Name: "network-namespace", Enforced: !network, Detail: "no network but its own loopback"}
+		if network {
+			f.Detail = "the machine's network is open to it: network namespaces do not work here"
+		}
+		s.features = append(s.features, f)
+	}
+	s.features = explain(append(s.features, limits...), s.in.Why)
+	return nil
+}
+
+// secretFiles puts secret files into memory where the task has no mounts of its own to hold them.
+func (s *shim) secretFiles(p *plan) error {
+	const op = "local.shim"
+	if s.level.mounts() || !slices.ContainsFunc(p.Secrets, func(x exec.Secret) bool { return x.File != "" }) {
+		return nil
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &st); err != nil || st.Type != unix.TMPFS_MAGIC {
+		return errs.Errorf(op, errs.Unsupported, "a secret is asked for as a file, and this machine has no file system in memory at /dev/shm: ask for it as an environment variable")
+	}
+	dir, err := elsewhere(filepath.Join(s.dir, secretsFile), "/dev/shm", 0o711)
+	if err == nil {
+		err = writeSecrets(dir, p.Secrets, p.UID)
+	}
+	p.SecretDir = dir
 	return errs.E(op, errs.Other, err)
 }
 
-// memory makes a descriptor of bytes that are on no disk.
-func memory(name string, data []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("lineshaft-"+name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if _, err := f.Write(data); err != nil {
-		return nil, err
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return f, err
+// clean removes what an ended attempt leaves outside its folder, and its means to take shells.
+func (s *shim) clean() {
+	s.group.remove()
+	removeElsewhere(filepath.Join(s.dir, secretsFile)) //nolint:errcheck // tried again when the attempt is removed
+	os.Remove(filepath.Join(s.dir, shellFile))         //nolint:errcheck // nobody listens any more
 }
 
-// satisfied refuses an attempt whose required isolation is not enforced.
+// satisfied refuses an attempt whose isolation is less than its policy wants.
 func (s *shim) satisfied() error {
 	var missing []string
-	need := s.in.Task.Policy.Require
+	enforced := map[string]bool{}
 	for _, f := range s.features {
+		enforced[f.Name] = f.Enforced
 		if !f.Enforced && !s.in.Task.Policy.AllowLess {
 			missing = append(missing, f.Name+" ("+f.Detail+")")
 		}
 	}
-	for _, want := range need {
-		ok := false
-		for _, f := range s.features {
-			ok = ok || f.Name == want && f.Enforced
-		}
-		if !ok && !strings.Contains(strings.Join(missing, " "), want) {
+	for _, want := range s.in.Task.Policy.Require {
+		on, known := enforced[want]
+		switch {
+		case !known:
+			missing = append(missing, want+" (no such feature for this task: "+strings.Join(slices.Sorted(maps.Keys(enforced)), ", ")+")")
+		case !on && s.in.Task.Policy.AllowLess:
 			missing = append(missing, want)
 		}
 	}
@@ -212,122 +333,32 @@ func (s *shim) satisfied() error {
 		"the isolation that this task requires cannot be enforced on this machine: %s. Run the server as root or allow user namespaces, or let the task run with less (isolation.allow_less)", strings.Join(missing, ", "))
 }
 
-// follow keeps the attempt within its limits until init has ended.
-func (s *shim) follow() {
-	ended := make(chan error, 1)
-	go func() { ended <- s.cmd.Wait() }()
-	asked := make(chan os.Signal, 4)
-	signal.Notify(asked, syscall.SIGTERM, syscall.SIGINT)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	var timeout, kill <-chan time.Time
-	if t := s.in.Task.Timeout; t > 0 {
-		timeout = time.After(t)
-	}
-	if exists(filepath.Join(s.dir, "stop.json")) {
-		asked <- syscall.SIGTERM
-	}
-	end := func(reason string, grace time.Duration) {
-		if s.status.Reason == "" {
-			s.status.Reason = reason
-		}
-		if kill == nil {
-			s.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
-			kill = time.After(grace)
-		}
-	}
-	for {
-		select {
-		case err := <-ended:
-			s.concluded(err)
-			return
-		case <-asked:
-			order := stopOrder{Grace: s.in.Task.Grace}
-			readJSON(filepath.Join(s.dir, "stop.json"), &order) //nolint:errcheck // without one the task's own grace holds
-			end("canceled", order.Grace)
-		case <-timeout:
-			end("timeout", s.in.Task.Grace)
-		case <-kill:
-			s.cmd.Process.Kill() //nolint:errcheck // it may have ended
-			s.group.kill()
-		case <-tick.C:
-			if s.overDisk() {
-				end("disk", 0)
-			}
-		}
-	}
-}
-
-// concluded reads how init ended: it exits as the program did, 128 plus the signal where one killed it.
-func (s *shim) concluded(err error) {
-	var exit *osexec.ExitError
-	s.status.ExitCode = 0
-	if errors.As(err, &exit) {
-		s.status.ExitCode = exit.ExitCode()
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			s.status.ExitCode = 128 + int(ws.Signal())
-		}
-		if s.status.ExitCode > 128 && s.status.ExitCode < 160 {
-			s.status.Signal = unix.SignalName(syscall.Signal(s.status.ExitCode - 128))
-		}
-	} else if err != nil {
-		s.status.ExitCode, s.status.Reason = -1, err.Error()
-	}
-	if s.status.Reason == "" && s.group.oom() && s.status.ExitCode != 0 {
-		s.status.Reason = "oom"
-	}
-	if s.status.Reason == "" && s.status.Signal != "" {
-		s.status.Reason = "killed"
-	}
-	s.group.kill()
-	s.group.remove()
-}
-
-// overDisk tells whether the task's folder holds more than it may.
-func (s *shim) overDisk() bool {
-	limit := int64(s.in.Task.Limits.Disk)
-	if limit <= 0 {
-		return false
-	}
-	var used int64
-	for _, d := range []string{"work", "out"} {
-		filepath.WalkDir(filepath.Join(s.dir, d), func(_ string, e os.DirEntry, err error) error { //nolint:errcheck // files come and go
-			if err != nil {
-				return nil
-			}
-			if info, err := e.Info(); err == nil {
-				if st, ok := info.Sys().(*syscall.Stat_t); ok {
-					used += st.Blocks * 512
-				}
-			}
-			return nil
-		})
-	}
-	return used > limit
-}
-
 // environment is the program's own: nothing of the server's.
-func (s *shim) environment(mounts bool) []string {
+func (s *shim) environment(w paths) []string {
 	t := s.in.Task
-	home, tmp := s.dir, "/tmp"
-	if mounts {
-		home, tmp = inside, tmpInside
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8",
+		"HOME": w.work, "TMPDIR": w.tmp, "USER": t.User, "LOGNAME": t.User, "SHELL": "/bin/sh", "WORLD_SIZE": "1",
 	}
-	env := []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=" + home + "/work", "TMPDIR=" + tmp,
-		"USER=" + t.User, "LINESHAFT_JOB=" + t.Ref.Job, "LINESHAFT_ATTEMPT=" + strconv.Itoa(t.Ref.Attempt), "LINESHAFT_OUT=" + home + "/out",
-		"RANK=" + strconv.Itoa(t.Ref.Index),
+	if !s.level.mounts() { // with mounts it sees the granted devices only
+		env["CUDA_VISIBLE_DEVICES"] = strings.Join(t.Limits.Accelerators, ",")
 	}
-	for k, v := range t.Env {
-		env = append(env, k+"="+v)
-	}
-	for i, name := range s.in.FDs {
-		env = append(env, fmt.Sprintf("LINESHAFT_FD_%s=%d", name, 3+i))
-	}
+	maps.Copy(env, t.Env)
 	for _, sec := range s.hand.Secrets {
 		if sec.Env != "" {
-			env = append(env, sec.Env+"="+string(sec.Value))
+			env[sec.Env] = string(sec.Value)
 		}
 	}
-	return env
+	for i, name := range s.in.FDs {
+		env["LINESHAFT_FD_"+name] = strconv.Itoa(3 + i)
+	}
+	maps.Copy(env, map[string]string{
+		"RANK": strconv.Itoa(t.Ref.Index), "LINESHAFT_JOB": t.Ref.Job, "LINESHAFT_ATTEMPT": strconv.Itoa(t.Ref.Attempt),
+		"LINESHAFT_WORK": w.work, "LINESHAFT_OUT": w.out, "LINESHAFT_SECRETS": w.secrets, markVar: s.in.Mark,
+	})
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, fmt.Sprintf("%s=%s", k, env[k]))
+	}
+	return out
 }

@@ -15,17 +15,13 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
-// Watch tells of every attempt's end as it happens, those that ran before included, until ctx ends. What it misses (an
-// attempt that ended before it looked) Observe tells.
-func (l *Local) Watch(ctx context.Context, ended func(exec.Status)) error {
+// Watch tells as it happens that an attempt runs and that it has ended, those that ran before included, until ctx ends.
+// What it misses Observe tells.
+func (l *Local) Watch(ctx context.Context, tell func(exec.Status)) error {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	follow := func(dir string) {
-		waiting.Go(func() {
-			if st, ok := l.await(ctx, dir); ok {
-				ended(st)
-			}
-		})
+	follow := func(ref exec.TaskRef) {
+		waiting.Go(func() { l.follow(ctx, ref, tell) })
 	}
 	all, err := l.Observe(ctx)
 	if err != nil {
@@ -33,52 +29,77 @@ func (l *Local) Watch(ctx context.Context, ended func(exec.Status)) error {
 	}
 	for _, st := range all {
 		if st.State == exec.Running {
-			follow(l.folder(st.Ref))
+			follow(st.Ref)
 		}
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case dir := <-l.started:
-			follow(dir)
+		case ref := <-l.started:
+			follow(ref)
 		}
 	}
 }
 
 // tellStarted lets Watch know of an attempt. It never blocks.
-func (l *Local) tellStarted(dir string) {
+func (l *Local) tellStarted(ref exec.TaskRef) {
 	select {
-	case l.started <- dir:
+	case l.started <- ref:
 	default:
 	}
 }
 
-// await waits until an attempt's shim has ended.
-func (l *Local) await(ctx context.Context, dir string) (exec.Status, bool) {
+// follow tells of an attempt until it has ended.
+func (l *Local) follow(ctx context.Context, ref exec.TaskRef, tell func(exec.Status)) {
 	var id identity
-	if readJSON(filepath.Join(dir, "shim.json"), &id) != nil {
-		return exec.Status{}, false
+	known := readJSON(filepath.Join(l.folder(ref), shimFile), &id) == nil
+	st, err := l.Status(ref)
+	if err != nil || st.State == exec.Starting {
+		return
 	}
-	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
-	if err == nil {
-		f := os.NewFile(uintptr(fd), "pidfd")
-		defer f.Close()
-		stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a pidfd has deadlines
-		defer stop()
-		if id.alive() { // else the process ID is another's by now, and the shim has ended
-			conn, err := f.SyscallConn()
-			if err != nil {
-				return exec.Status{}, false
-			}
-			looked := false
-			// A pidfd can be read from when its process has ended: the second look is after that.
-			err = conn.Read(func(uintptr) bool { again := looked; looked = true; return again })
-			if err != nil {
-				return exec.Status{}, false
-			}
+	tell(st)
+	if st.State != exec.Running || !known || !await(ctx, id.Shim) {
+		return
+	}
+	// A Lost attempt counts as running until nothing of it does.
+	for ctx.Err() == nil {
+		if st, err = l.Status(ref); err != nil {
+			return
+		}
+		if st.State != exec.Running {
+			tell(st)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
 	}
-	st, err := l.status(dir)
-	return st, err == nil && (st.State == exec.Exited || st.State == exec.Lost)
+}
+
+// await waits until a process has ended; false says that ctx has.
+func await(ctx context.Context, p process) bool {
+	fd, ok, err := p.open(unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	if !ok {
+		return true
+	}
+	f := os.NewFile(uintptr(fd), "process")
+	defer f.Close()
+	stop := context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a descriptor of a process has deadlines
+	defer stop()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	// It can be read from when its process has ended.
+	err = conn.Read(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+		n, err := unix.Poll(p, 0)
+		return err == nil && n > 0
+	})
+	return err == nil
 }
