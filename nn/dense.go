@@ -48,6 +48,14 @@ func (d *Dense) Params() []*Param {
 	return []*Param{d.kernel, d.bias}
 }
 
+// weights are those that Build will make, or -1 where it will refuse to.
+func (d *Dense) weights(in []int) int {
+	if len(in) == 0 || d.Units < 1 || d.Units > maxSize || in[len(in)-1] > maxSize {
+		return -1
+	}
+	return (in[len(in)-1] + 1) * d.Units
+}
+
 // Build makes the parameters.
 func (d *Dense) Build(in []int, rng *rand.Rand) ([]int, error) {
 	const op = "nn.Dense"
@@ -79,8 +87,8 @@ func (d *Dense) Build(in []int, rng *rand.Rand) ([]int, error) {
 	return append(slices.Clone(in[:len(in)-1]), d.Units), nil
 }
 
-// pack makes the panels: the transpose only for training.
-func (d *Dense) pack(set *kernel.Set, training bool) {
+// pack makes the panels: the transpose only where a layer before learns.
+func (d *Dense) pack(set *kernel.Set, transpose bool) {
 	if d.set != set {
 		d.set, d.fwd, d.bwd = set, nil, nil
 	}
@@ -88,21 +96,34 @@ func (d *Dense) pack(set *kernel.Set, training bool) {
 		d.fwd = set.NewPanels(d.in, d.Units)
 	}
 	d.fwd.Pack(d.kernel.Value, d.Units, 0, set.PanelCount(d.Units))
-	if training {
-		if d.bwd == nil {
-			d.bwd = set.NewPanels(d.Units, d.in)
-		}
-		d.bwd.PackTransposed(d.kernel.Value, d.Units, 0, set.PanelCount(d.in))
+	d.bwd = nil
+	if transpose {
+		d.bwd = set.NewPanels(d.Units, d.in)
+		set.Transpose(d.bwd, d.fwd, 0, d.in)
 	}
 }
 
-// Refresh packs the part'th share of the rows of the kernel again.
+// learn prepares for training: from here on the panels are the kernel, in which it learns.
+func (d *Dense) learn(set *kernel.Set, transpose bool) {
+	d.pack(set, transpose)
+	d.kernel.panels = d.fwd
+}
+
+// Refresh makes the part'th share of the transpose again.
 func (d *Dense) Refresh(part, parts int) {
-	lo, hi := share(d.in, d.set.NR, part, parts)
-	d.fwd.PackRows(d.kernel.Value, d.Units, lo, hi)
 	if d.bwd != nil {
-		d.bwd.PackTransposed(d.kernel.Value, d.Units, lo/d.set.NR, d.set.PanelCount(hi))
+		lo, hi := d.share(part, parts)
+		d.set.Transpose(d.bwd, d.fwd, lo, hi)
 	}
+}
+
+// share is a range of the kernel's rows, whole panels of the transpose where there is one.
+func (d *Dense) share(part, parts int) (lo, hi int) {
+	unit := 4
+	if d.bwd != nil {
+		unit = d.set.NR
+	}
+	return share(d.in, unit, part, parts)
 }
 
 // Forward computes y.
@@ -152,27 +173,34 @@ func (d *Dense) Backward(c *Context, dx, dy, _, y []float32, rows int) {
 	}
 }
 
-// Gradient computes rows of the kernel's gradient: xᵀ·dy.
-func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(*Param, int, int)) {
+// Gradient computes rows of the kernel's gradient, xᵀ·dy, panel by panel, so that the update finds it in the cache.
+func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(*Param, int, []float32)) {
 	m := rows * d.lead
-	lo, hi := share(d.in, c.Kernels.NR, part, parts)
+	lo, hi := d.share(part, parts)
 	if hi > lo {
 		if c.panels == nil || c.panels.K != m {
 			c.panels = c.Kernels.NewPanels(m, d.Units)
 		}
-		n := c.Kernels.PanelCount(d.Units)
+		nr, n := c.Kernels.NR, c.Kernels.PanelCount(d.Units)
 		c.panels.Pack(dy, d.Units, 0, n)
-		c.Kernels.Mul(c.Scratch, hi-lo, x[lo:], 1, d.in, c.panels, 0, n, d.kernel.Grad[lo*d.Units:], d.Units, false)
-		update(d.kernel, lo*d.Units, hi*d.Units)
+		for j := range n {
+			g := c.save((hi - lo) * nr)
+			if d.Units-j*nr < nr {
+				clear(g) // the padding's gradient
+			}
+			c.Kernels.Mul(c.Scratch, hi-lo, x[lo:], 1, d.in, c.panels, j, j+1, g, nr, false)
+			update(d.kernel, (j*d.in+lo)*nr, g)
+		}
 	}
 	if d.bias == nil || part != parts-1 {
 		return
 	}
-	clear(d.bias.Grad)
+	g := c.save(d.Units)
+	clear(g)
 	for i := range m {
-		c.Kernels.Add(d.bias.Grad, dy[i*d.Units:(i+1)*d.Units])
+		c.Kernels.Add(g, dy[i*d.Units:(i+1)*d.Units])
 	}
-	update(d.bias, 0, d.Units)
+	update(d.bias, 0, g)
 }
 
 var _ Trainable = (*Dense)(nil)

@@ -28,9 +28,18 @@ import (
 type Param struct {
 	Name      string // in Keras's words: kernel, bias, gamma, beta, moving_mean, moving_variance
 	Shape     []int
-	Value     []float32 // row-major
-	Grad      []float32 // of the mean loss; nil until a Trainer needs it
+	Value     []float32 // row-major; a Trainer may hold newer ones until its Sync
 	Trainable bool
+
+	panels *kernel.Panels // where the layer learns in another order: the values in that order
+}
+
+// working are the values that learn.
+func (p *Param) working() []float32 {
+	if p.panels != nil {
+		return p.panels.Data
+	}
+	return p.Value
 }
 
 func newParam(name string, trainable bool, shape ...int) *Param {
@@ -58,8 +67,8 @@ type Trainable interface {
 	// Forward in the same context; it may overwrite dy. A nil dx is not wanted.
 	Backward(c *Context, dx, dy, x, y []float32, rows int)
 	// Gradient computes the gradients of the part'th of parts shares of the parameters over all rows, and calls update
-	// with every range of a parameter that is done. dy is what Backward left.
-	Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(p *Param, lo, hi int))
+	// with every range that is done, which begins at the parameter's element lo. dy is what Backward left.
+	Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(p *Param, lo int, g []float32))
 	// Refresh prepares the part'th share of what Forward and Backward use, after its parameters changed.
 	Refresh(part, parts int)
 }
@@ -112,7 +121,8 @@ type plain struct{ named }
 func (*plain) Params() []*Param { return nil }
 
 // Gradient has nothing to do.
-func (*plain) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, int)) {}
+func (*plain) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, []float32)) {
+}
 
 // Refresh has nothing to do.
 func (*plain) Refresh(int, int) {}

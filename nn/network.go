@@ -9,6 +9,9 @@ import (
 	"github.com/lineshaft/lineshaft/nn/kernel"
 )
 
+// maxRoom is how many values a predictor's buffer has at most, unless one row needs more.
+const maxRoom = 1 << 22
+
 // maxLayers bounds a network that comes from outside.
 const maxLayers = 1000
 
@@ -17,8 +20,39 @@ type Network struct {
 	Name   string
 	Input  []int // shape without the batch dimension
 	Layers []Layer
+	// Limit is how many weights the network may have in all and how wide it may be; 0 is no limit beyond that of one
+	// array. A reader of files that come from anywhere sets it.
+	Limit Limit
 
 	shapes [][]int // of every layer's output
+}
+
+// Limit bounds a network before anything is made for it.
+type Limit struct{ Weights, Width int }
+
+// weighty is a layer that can tell how many weights it will have before it makes them.
+type weighty interface{ weights(in []int) int }
+
+// fits checks a layer against the limit.
+func (n *Network) fits(l Layer, in []int, have *int) error {
+	if w, ok := l.(weighty); ok {
+		if need := w.weights(in); n.Limit.Weights > 0 && (need < 0 || need > n.Limit.Weights-*have) {
+			return errs.Errorf("nn.Build", errs.Invalid, "layer %q needs more weights than there can be, which is %d", l.Name(), n.Limit.Weights)
+		} else { //nolint:revive // need belongs to the test
+			*have += need
+		}
+	}
+	return nil
+}
+
+func (n *Network) wide(name string, shape []int) error {
+	if err := checkSize(name, shape); err != nil {
+		return err
+	}
+	if n.Limit.Width > 0 && size(shape) > n.Limit.Width {
+		return errs.Errorf("nn.Build", errs.TooLarge, "layer %q: %v is more than %d values a row", name, shape, n.Limit.Width)
+	}
+	return nil
 }
 
 // Build checks the shapes and makes the parameters, filled from seed.
@@ -27,9 +61,10 @@ func (n *Network) Build(seed uint64) error {
 	if len(n.Input) == 0 || len(n.Layers) == 0 || len(n.Layers) > maxLayers {
 		return errs.Errorf(op, errs.Invalid, "a network needs an input shape and 1 to %d layers; this one has input %v and %d layers", maxLayers, n.Input, len(n.Layers))
 	}
-	if err := checkSize("input", n.Input); err != nil {
+	if err := n.wide("input", n.Input); err != nil {
 		return err
 	}
+	weights := 0
 	rng := rand.New(rand.NewPCG(seed, 0x6c696e6573686166))
 	names := map[string]bool{}
 	n.shapes = n.shapes[:0]
@@ -39,11 +74,14 @@ func (n *Network) Build(seed uint64) error {
 			return errs.Errorf(op, errs.Invalid, "two layers are named %q", l.Name())
 		}
 		names[l.Name()] = true
+		if err := n.fits(l, shape, &weights); err != nil {
+			return err
+		}
 		out, err := l.Build(shape, rng)
 		if err != nil {
 			return err
 		}
-		if err := checkSize(l.Name(), out); err != nil {
+		if err := n.wide(l.Name(), out); err != nil {
 			return err
 		}
 		n.shapes = append(n.shapes, out)
@@ -95,13 +133,16 @@ type Predictor struct {
 	rows   int
 }
 
-// NewPredictor makes a predictor that takes up to maxRows rows at a time; more are answered in pieces. The first call
+// NewPredictor makes a predictor that takes up to maxRows rows at a time, fewer where they are wide; more are answered
+// in pieces. The first call
 // for a network prepares its weights for this processor and must not run beside another.
 func NewPredictor(n *Network, maxRows int) (*Predictor, error) {
 	if len(n.shapes) != len(n.Layers) || len(n.Layers) == 0 {
 		return nil, errs.Errorf("nn.NewPredictor", errs.Invalid, "the network %q was not built", n.Name)
 	}
-	p := &Predictor{net: n, widths: n.widths(), rows: max(1, maxRows), ctx: make([]Context, len(n.Layers))}
+	p := &Predictor{net: n, widths: n.widths(), ctx: make([]Context, len(n.Layers))}
+	widest := slices.Max(p.widths)
+	p.rows = max(1, min(maxRows, maxRoom/widest))
 	set, scratch := kernel.Best(), &kernel.Scratch{}
 	for i, l := range n.Layers {
 		p.ctx[i] = Context{Kernels: set, Scratch: scratch}
@@ -109,7 +150,6 @@ func NewPredictor(n *Network, maxRows int) (*Predictor, error) {
 			d.pack(set, false)
 		}
 	}
-	widest := slices.Max(p.widths)
 	p.buf[0], p.buf[1] = make([]float32, p.rows*widest), make([]float32, p.rows*widest)
 	return p, nil
 }

@@ -28,10 +28,10 @@ func build(t *testing.T, in []int, layers ...nn.Layer) *nn.Network {
 	return n
 }
 
-// still makes steps that compute gradients and move nothing.
-func still(t *testing.T, net *nn.Network, loss *nn.Loss, batch, threads int, set *kernel.Set) *nn.Trainer {
+// descent makes a trainer whose steps move the weights by their gradients.
+func descent(t *testing.T, net *nn.Network, loss *nn.Loss, batch, threads int, set *kernel.Set) *nn.Trainer {
 	t.Helper()
-	opt, err := nn.NewOptimizer(nn.OptimizerConfig{Type: "sgd", LearningRate: 1e-38}, net.Params())
+	opt, err := nn.NewOptimizer(nn.OptimizerConfig{Type: "sgd", LearningRate: 1}, net.Params())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +41,26 @@ func still(t *testing.T, net *nn.Network, loss *nn.Loss, batch, threads int, set
 	}
 	t.Cleanup(tr.Close)
 	return tr
+}
+
+// gradients makes a step and takes it back; it gives how far each weight moved, which is its gradient.
+func gradients(tr *nn.Trainer, rows int, fill nn.Fill) (grads [][]float32, loss float64) {
+	var before [][]float32
+	for _, p := range tr.Net.Params() {
+		before = append(before, slices.Clone(p.Value))
+	}
+	loss, _ = tr.Step(rows, fill)
+	tr.Sync()
+	for k, p := range tr.Net.Params() {
+		g := make([]float32, len(p.Value))
+		for i := range g {
+			g[i] = before[k][i] - p.Value[i]
+		}
+		grads = append(grads, g)
+		copy(p.Value, before[k])
+	}
+	tr.Refresh()
+	return grads, loss
 }
 
 // checkGradients compares every gradient with the slope of the loss (Eval, without dropout) by central differences.
@@ -69,12 +89,7 @@ func checkGradients(t *testing.T, net *nn.Network, lossName string, logits bool,
 		copy(dx, x[lo*in:hi*in])
 		copy(dy, y[lo*w:hi*w])
 	}
-	tr := still(t, net, loss, rows, 2, nil)
-	tr.Step(rows, fill)
-	var grads [][]float32
-	for _, p := range net.Params() {
-		grads = append(grads, slices.Clone(p.Grad))
-	}
+	grads, _ := gradients(descent(t, net, loss, rows, 2, nil), rows, fill)
 	const h = 2e-3
 	checked := 0
 	for k, p := range net.Params() {
@@ -82,7 +97,7 @@ func checkGradients(t *testing.T, net *nn.Network, lossName string, logits bool,
 			was := p.Value[i]
 			at := func(v float32) float64 {
 				p.Value[i] = v
-				tr := still(t, net, loss, rows, 1, nil)
+				tr := descent(t, net, loss, rows, 1, nil)
 				l, _ := tr.Eval(rows, fill)
 				return l / rows
 			}
@@ -173,11 +188,11 @@ func TestDropoutsGradientGoesWhereItsOutputDid(t *testing.T) {
 		nn.NewDropout("d", 0.25),
 		nn.NewDense("b", n, nn.DenseConfig{KernelInit: nn.Initializer{Name: "identity"}, NoBias: true}))
 	loss, _ := nn.NewLoss("mse", false)
-	tr := still(t, net, loss, 1, 1, nil)
+	tr := descent(t, net, loss, 1, 1, nil)
 	tr.Seed(1, 1)
-	got, _ := tr.Step(1, func(_, y []float32, _, _ int) { clear(y) })
+	grads, got := gradients(tr, 1, func(_, y []float32, _, _ int) { clear(y) })
 	kept := 0
-	for _, g := range net.Params()[1].Grad {
+	for _, g := range grads[1] {
 		if g != 0 {
 			kept++
 			if want := 2 * (1 / 0.75) * (1 / 0.75) / n; math.Abs(float64(g)-want) > 1e-6 {
@@ -236,6 +251,7 @@ func train(t *testing.T, opt nn.OptimizerConfig, threads, steps int, set *kernel
 	for s := range steps {
 		tr.Step(50, fill(s%10*50))
 	}
+	tr.Sync()
 	correct := 0
 	for b := range 10 {
 		_, c := tr.Eval(50, fill(b*50))

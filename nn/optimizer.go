@@ -96,8 +96,10 @@ type Optimizer struct {
 	Iterations int64
 	Slots      [][]([]float32) // by trainable parameter, then in the order of SlotNames
 
-	index map[*Param]int
-	adam  kernel.Adam
+	params []*Param
+	index  map[*Param]int
+	slots  [][]([]float32) // those that work, in the order of Param.working
+	adam   kernel.Adam
 }
 
 // NewOptimizer makes an optimiser for the trainable ones of params.
@@ -111,6 +113,7 @@ func NewOptimizer(cfg OptimizerConfig, params []*Param) (*Optimizer, error) {
 			continue
 		}
 		o.index[p] = len(o.Slots)
+		o.params = append(o.params, p)
 		var slots [][]float32
 		for range o.Config.SlotNames() {
 			slots = append(slots, make([]float32, len(p.Value)))
@@ -118,6 +121,37 @@ func NewOptimizer(cfg OptimizerConfig, params []*Param) (*Optimizer, error) {
 		o.Slots = append(o.Slots, slots)
 	}
 	return o, nil
+}
+
+// learn takes the slots over in the order in which the parameters learn.
+func (o *Optimizer) learn() {
+	o.slots = nil
+	for k, p := range o.params {
+		work := o.Slots[k]
+		if p.panels != nil {
+			work = nil
+			for _, slot := range o.Slots[k] {
+				q := *p.panels
+				q.Data = make([]float32, len(p.panels.Data))
+				q.PackRows(slot, q.N, 0, q.K)
+				work = append(work, q.Data)
+			}
+		}
+		o.slots = append(o.slots, work)
+	}
+}
+
+// sync brings Slots and the parameters' values up to date.
+func (o *Optimizer) sync() {
+	for k, p := range o.params {
+		if p.panels == nil {
+			continue
+		}
+		p.panels.Unpack(p.Value, p.panels.Data)
+		for s, slot := range o.Slots[k] {
+			p.panels.Unpack(slot, o.slots[k][s])
+		}
+	}
 }
 
 // begin counts a step; Keras folds Adam's bias corrections into the step size.
@@ -133,14 +167,15 @@ func (o *Optimizer) begin() {
 	}
 }
 
-// update moves elements lo to hi-1 of a parameter along its gradient.
-func (o *Optimizer) update(set *kernel.Set, p *Param, lo, hi int) {
+// update moves the elements of a parameter from lo on along their gradient.
+func (o *Optimizer) update(set *kernel.Set, p *Param, lo int, g []float32) {
 	k, ok := o.index[p]
 	if !ok {
 		return
 	}
-	w, g := p.Value[lo:hi], p.Grad[lo:hi]
-	slot := func(i int) []float32 { return o.Slots[k][i][lo:hi] }
+	hi := lo + len(g)
+	w := p.working()[lo:hi]
+	slot := func(i int) []float32 { return o.slots[k][i][lo:hi] }
 	switch o.Config.Type {
 	case "adam":
 		set.Adam(w, slot(0), slot(1), g, o.adam)

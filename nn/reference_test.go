@@ -149,6 +149,7 @@ func TestEveryOptimiserMovesAsKerasDoes(t *testing.T) {
 						y[i] = before[i] - g[i]*float32(n)/2
 					}
 				})
+				tr.Sync()
 				if i := differ(weights, c.Steps[s], 2e-6); i >= 0 {
 					t.Errorf("%s, %+v: after step %d weight %d is %v, Keras has %v", set.Name, c.Config, s+1, i, weights[i], c.Steps[s][i])
 					break

@@ -96,7 +96,7 @@ func (s *Standardization) Backward(_ *Context, dx, dy, _, _ []float32, _ int) {
 }
 
 // Gradient has nothing to do: the numbers do not learn.
-func (*Standardization) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, int)) {
+func (*Standardization) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, []float32)) {
 }
 
 // Refresh has nothing to do.

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -11,7 +12,8 @@ import (
 // Fill writes rows lo to hi-1 of the coming batch to x and y, which begin at row lo. Several calls run at once.
 type Fill func(x, y []float32, lo, hi int)
 
-// Trainer makes steps on a network. It owns its workers' buffers; Close lets the workers go.
+// Trainer makes steps on a network. It owns its workers' buffers and, until Sync, the newest weights; Close lets the
+// workers go.
 type Trainer struct {
 	Net  *Network
 	Loss *Loss
@@ -49,19 +51,17 @@ func NewTrainer(net *Network, loss *Loss, opt *Optimizer, batch, threads int, se
 		if _, ok := l.(Trainable); !ok {
 			return nil, errs.Errorf(op, errs.Unsupported, "layer %q (%s) can answer but not be trained here", l.Name(), l.Kind())
 		}
-		if len(l.Params()) > 0 && t.first < 0 {
+		if t.first < 0 && slices.ContainsFunc(l.Params(), func(p *Param) bool { return p.Trainable }) {
 			t.first = i
 		}
 		if d, ok := l.(*Dense); ok {
-			d.pack(set, true)
-		}
-		for _, p := range l.Params() {
-			p.Grad = make([]float32, len(p.Value))
+			d.learn(set, t.first < i)
 		}
 	}
 	if t.first < 0 {
 		return nil, errs.Errorf(op, errs.Invalid, "the network %q has nothing to learn: no layer has weights", net.Name)
 	}
+	opt.learn()
 	t.fused = !loss.FromLogits && loss.fuses != "" && lastActivation(net) == loss.fuses
 	for i, w := range t.widths {
 		t.acts = append(t.acts, make([]float32, batch*w))
@@ -95,8 +95,8 @@ func lastActivation(net *Network) string {
 // Close ends the workers.
 func (t *Trainer) Close() { t.team.close() }
 
-// Kernels names the kernel set in use.
-func (t *Trainer) Kernels() string { return t.set.Name }
+// Set is the kernel set in use.
+func (t *Trainer) Set() *kernel.Set { return t.set }
 
 // Seed begins the random numbers of the layers anew, for an epoch say, so that a resumed run draws what the
 // uninterrupted one would have.
@@ -174,7 +174,7 @@ func (t *Trainer) share(w, rows int) {
 	for i := t.first; i < len(t.Net.Layers); i++ {
 		l := t.Net.Layers[i].(Trainable)
 		l.Gradient(&me.ctx[i], w, n, t.grads[i][:rows*t.widths[i+1]], t.acts[i][:rows*t.widths[i]], rows,
-			func(p *Param, lo, hi int) { t.Opt.update(t.set, p, lo, hi) })
+			func(p *Param, lo int, g []float32) { t.Opt.update(t.set, p, lo, g) })
 		l.Refresh(w, n)
 	}
 }
@@ -217,9 +217,16 @@ func (t *team) close() {
 	t.gone.Wait()
 }
 
-// Refresh prepares the layers again after the weights were changed from outside.
+// Sync brings the values of the network's parameters and the optimiser's slots up to date: while it works, a trainer
+// holds newer ones in an order of its own.
+func (t *Trainer) Sync() { t.Opt.sync() }
+
+// Refresh takes over values and slots that were changed from outside.
 func (t *Trainer) Refresh() {
-	for _, l := range t.Net.Layers {
-		l.(Trainable).Refresh(0, 1)
+	for i, l := range t.Net.Layers {
+		if d, ok := l.(*Dense); ok {
+			d.learn(t.set, t.first < i)
+		}
 	}
+	t.Opt.learn()
 }

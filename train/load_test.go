@@ -305,3 +305,32 @@ func TestAnExportedNetworkTakesInputsAsTheyAreWhereTheyWereStandardisedOrNormali
 		}
 	}
 }
+
+func FuzzCSV(f *testing.F) {
+	for _, s := range []string{"a,b,y\n1,2,3\n", "1,2,cat\n3,4,dog\n", "\ufeff\"a\",b\n1,2\n", "1,\"2\n", "x\n", "1,2\r\n\r\n3,4", "0,1\n0,255\n"} {
+		f.Add([]byte(s), "y", true)
+		f.Add(zipped([]byte(s)), "", false)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, target string, classes bool) {
+		cfg := train.Config{Loss: "mse"}
+		if classes {
+			cfg.Loss = ""
+		}
+		if target != "" {
+			cfg.Target = strings.Split(target, ",")
+		}
+		data, _, err := train.Load(cfg, train.FormatCSV, []train.File{{Name: "data.csv", Reader: bytes.NewReader(b)}})
+		if err != nil {
+			if !errs.Is(err, errs.Invalid) && !errs.Is(err, errs.TooLarge) {
+				t.Fatalf("an error of kind %v: %v", errs.KindOf(err), err)
+			}
+			return
+		}
+		if err := data.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if data.Rows > len(b)*1100 {
+			t.Fatalf("%d rows of %d bytes", data.Rows, len(b))
+		}
+	})
+}

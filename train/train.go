@@ -137,7 +137,7 @@ func Run(ctx context.Context, cfg Config, data, val *Dataset, resume io.Reader, 
 		return nil, err
 	}
 	defer r.tr.Close()
-	res := &Result{Net: r.tr.Net, Opt: r.tr.Opt, Loss: r.tr.Loss, Kernels: r.tr.Kernels()}
+	res := &Result{Net: r.tr.Net, Opt: r.tr.Opt, Loss: r.tr.Loss, Kernels: r.tr.Set().Name}
 	done := 0
 	if resume != nil {
 		if done, err = readCheckpoint(resume, r.tr.Net, r.tr.Opt, &res.Last); err != nil {
@@ -151,6 +151,7 @@ func Run(ctx context.Context, cfg Config, data, val *Dataset, resume io.Reader, 
 			return nil, errs.E(op, errs.Other, err)
 		}
 		res.Last = e
+		r.tr.Sync()
 		if hooks.Epoch != nil {
 			if err := hooks.Epoch(e); err != nil {
 				return nil, err
@@ -210,9 +211,6 @@ func newRun(cfg Config, data, val *Dataset) (*run, error) {
 	}
 	r := &run{cfg: cfg, data: data, val: val, tr: tr, width: len(data.Bytes)/data.Rows + len(data.Floats)/data.Rows}
 	r.scale = cfg.Preprocess.scale()
-	for b := range r.bytes {
-		r.bytes[b] = float32(b) / r.scale
-	}
 	r.order = make([]int32, data.Rows)
 	return r, nil
 }
@@ -283,11 +281,7 @@ func (r *run) input(dst []float32, d *Dataset, row int) {
 		}
 		return
 	}
-	src := d.Bytes[row*r.width : (row+1)*r.width]
-	dst = dst[:len(src)]
-	for j, v := range src {
-		dst[j] = r.bytes[v]
-	}
+	r.tr.Set().FromBytes(dst, d.Bytes[row*r.width:(row+1)*r.width], r.scale)
 }
 
 // target writes one row's target: its values, its class, or one 1 among zeros.

@@ -23,6 +23,9 @@ func Keras() []string {
 	return []string{"keras==3.15.1", "tensorflow-cpu==2.21.0", "numpy==2.4.6", "h5py==3.14.0"}
 }
 
+// Torch is PyTorch as the package index has it.
+func Torch() []string { return []string{"torch==2.15.0", "numpy==2.4.6"} }
+
 // Make gives the path of a Python that has the packages ("keras==3.15.1"), making its environment if need be. It needs
 // python3 with venv, and pip's access to a package index.
 func Make(ctx context.Context, packages ...string) (python string, err error) {

@@ -52,8 +52,8 @@ type layerConfig struct {
 	Invert            bool             `json:"invert"`
 }
 
-// fromConfig builds the network that a configuration describes, with fresh weights.
-func fromConfig(text []byte) (*Model, error) {
+// fromConfig builds the network that a configuration describes, with fresh weights, within a limit.
+func fromConfig(text []byte, limit nn.Limit) (*Model, error) {
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil {
 		return nil, bad("the model's configuration does not parse: %v", err)
@@ -65,7 +65,7 @@ func fromConfig(text []byte) (*Model, error) {
 	if err := json.Unmarshal(o.Config, &c); err != nil {
 		return nil, bad("the model's configuration does not parse: %v", err)
 	}
-	n := &nn.Network{Name: c.Name}
+	n := &nn.Network{Name: c.Name, Limit: limit}
 	previous := ""
 	for i, raw := range c.Layers {
 		var l struct {

@@ -92,6 +92,7 @@ func steps(t *testing.T, m *keras.Model, loss *nn.Loss, n int) {
 			}
 		})
 	}
+	tr.Sync()
 }
 
 type loaded struct {

@@ -8,8 +8,10 @@ package keras
 
 import (
 	"archive/zip"
+	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
@@ -18,8 +20,14 @@ import (
 
 const (
 	maxConfig  = 16 << 20 // bytes of a model's configuration
-	maxWeights = 4 << 30  // bytes of the weights in an archive
+	maxWidth   = 1 << 22  // values of one row in any layer
+	maxPacking = 64       // times that weights are smaller in a file than unpacked
 )
+
+// limit is what a file of that size can hold.
+func limit(size int64) nn.Limit {
+	return nn.Limit{Weights: int(maxPacking*size + 1<<16), Width: maxWidth}
+}
 
 // Model is what a file holds.
 type Model struct {
@@ -69,7 +77,7 @@ func readH5(r io.ReaderAt, size int64) (*Model, error) {
 	if config == "" {
 		return nil, bad("the HDF5 file holds no model_config: it has weights only, or was not written by Keras's model.save")
 	}
-	m, err := fromConfig([]byte(config))
+	m, err := fromConfig([]byte(config), limit(size))
 	if err != nil {
 		return nil, err
 	}
@@ -158,15 +166,15 @@ func readArchive(r io.ReaderAt, size int64) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := fromConfig(config)
+	m, err := fromConfig(config, limit(size))
 	if err != nil {
 		return nil, err
 	}
-	weights, err := member(z, "model.weights.h5", maxWeights)
+	weights, n, err := weightsFile(z, r, size)
 	if err != nil {
 		return nil, err
 	}
-	root, err := hdf5.Open(bytesAt(weights), int64(len(weights)))
+	root, err := hdf5.Open(weights, n)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +207,32 @@ func readArchive(r io.ReaderAt, size int64) (*Model, error) {
 	return m, nil
 }
 
+// weightsFile finds the weights. Keras stores them as they are, and so they are read where they lie, after a pass over
+// them for their check sum; packed ones are unpacked into memory.
+func weightsFile(z *zip.Reader, r io.ReaderAt, size int64) (io.ReaderAt, int64, error) {
+	const name = "model.weights.h5"
+	i := slices.IndexFunc(z.File, func(f *zip.File) bool { return f.Name == name })
+	if i < 0 || z.File[i].Method != zip.Store {
+		b, err := member(z, name, maxPacking*size)
+		return bytes.NewReader(b), int64(len(b)), err
+	}
+	f := z.File[i]
+	from, err := f.DataOffset()
+	if err != nil {
+		return nil, 0, bad("%s in the .keras archive is not there: %v", name, err)
+	}
+	n := int64(min(f.UncompressedSize64, uint64(size)))
+	in, err := f.Open()
+	if err != nil {
+		return nil, 0, bad("%s in the .keras archive cannot be read: %v", name, err)
+	}
+	defer in.Close()
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return nil, 0, bad("%s in the .keras archive is damaged: %v", name, err)
+	}
+	return io.NewSectionReader(r, from, n), n, nil
+}
+
 // member unpacks one file of an archive, up to a limit.
 func member(z *zip.Reader, name string, limit int64) ([]byte, error) {
 	f, err := z.Open(name)
@@ -215,17 +249,4 @@ func member(z *zip.Reader, name string, limit int64) ([]byte, error) {
 		return nil, errs.Errorf("keras.Read", errs.TooLarge, "%s in the .keras archive is larger than %d bytes", name, limit)
 	}
 	return b, nil
-}
-
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off > int64(len(b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
 }

@@ -1,107 +1,5 @@
 #include "textflag.h"
 
-// One row of the 12×32 tile: broadcast an element of A, multiply it into two vectors of B.
-#define ROW(off, t, c0, c1) \
-	VBROADCASTSS off(SI), t    \
-	VFMADD231PS  Z24, t, c0    \
-	VFMADD231PS  Z25, t, c1
-
-#define ADDROW(c0, c1) \
-	VADDPS (BX), c0, c0   \
-	VADDPS 64(BX), c1, c1 \
-	ADDQ   R8, BX
-
-#define STORE(c0, c1) \
-	VMOVUPS c0, (DX)   \
-	VMOVUPS c1, 64(DX) \
-	ADDQ    R8, DX
-
-// func tile12x32(k int, a, b, c *float32, ldc int, add bool)
-// 24 accumulators in Z0-Z23, two vectors of B in Z24-Z25, broadcasts of A in Z26-Z31.
-TEXT ·tile12x32(SB), NOSPLIT, $0-41
-	MOVQ k+0(FP), CX
-	MOVQ a+8(FP), SI
-	MOVQ b+16(FP), DI
-	MOVQ c+24(FP), DX
-	MOVQ ldc+32(FP), R8
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Z11, Z11, Z11
-	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
-	VPXORQ Z15, Z15, Z15
-	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
-	VPXORQ Z19, Z19, Z19
-	VPXORQ Z20, Z20, Z20
-	VPXORQ Z21, Z21, Z21
-	VPXORQ Z22, Z22, Z22
-	VPXORQ Z23, Z23, Z23
-
-tileloop:
-	VMOVUPS (DI), Z24
-	VMOVUPS 64(DI), Z25
-	ROW(0, Z26, Z0, Z1)
-	ROW(4, Z27, Z2, Z3)
-	ROW(8, Z28, Z4, Z5)
-	ROW(12, Z29, Z6, Z7)
-	ROW(16, Z30, Z8, Z9)
-	ROW(20, Z31, Z10, Z11)
-	ROW(24, Z26, Z12, Z13)
-	ROW(28, Z27, Z14, Z15)
-	ROW(32, Z28, Z16, Z17)
-	ROW(36, Z29, Z18, Z19)
-	ROW(40, Z30, Z20, Z21)
-	ROW(44, Z31, Z22, Z23)
-	ADDQ $48, SI
-	ADDQ $128, DI
-	DECQ CX
-	JNZ  tileloop
-
-	MOVBLZX add+40(FP), AX
-	TESTB   AL, AL
-	JZ      tilestore
-	MOVQ    DX, BX
-	ADDROW(Z0, Z1)
-	ADDROW(Z2, Z3)
-	ADDROW(Z4, Z5)
-	ADDROW(Z6, Z7)
-	ADDROW(Z8, Z9)
-	ADDROW(Z10, Z11)
-	ADDROW(Z12, Z13)
-	ADDROW(Z14, Z15)
-	ADDROW(Z16, Z17)
-	ADDROW(Z18, Z19)
-	ADDROW(Z20, Z21)
-	ADDROW(Z22, Z23)
-
-tilestore:
-	STORE(Z0, Z1)
-	STORE(Z2, Z3)
-	STORE(Z4, Z5)
-	STORE(Z6, Z7)
-	STORE(Z8, Z9)
-	STORE(Z10, Z11)
-	STORE(Z12, Z13)
-	STORE(Z14, Z15)
-	STORE(Z16, Z17)
-	STORE(Z18, Z19)
-	STORE(Z20, Z21)
-	STORE(Z22, Z23)
-	VZEROUPPER
-	RET
-
 // func row32(k int, a, b, c *float32, add bool)
 // Four depths at a time into eight accumulators, so that no addition waits for the one before.
 TEXT ·row32(SB), NOSPLIT, $0-33
@@ -179,8 +77,21 @@ rowstore:
 	VZEROUPPER
 	RET
 
+// Adam's averages of a weight whose gradient stays zero shrink for ever. Below 1e-38 the processor is a hundred times
+// slower, so such numbers count as zero here (MXCSR: flush to zero, denormals are zero).
+#define FLUSH \
+	STMXCSR mxcsr-4(SP)      \
+	MOVL    mxcsr-4(SP), AX  \
+	ORL     $0x8040, AX      \
+	MOVL    AX, flush-8(SP)  \
+	LDMXCSR flush-8(SP)
+
+#define UNFLUSH \
+	LDMXCSR mxcsr-4(SP)
+
 // func adam16(n int, p, m, v, grad *float32, c *Adam)
-TEXT ·adam16(SB), NOSPLIT, $0-48
+TEXT ·adam16(SB), NOSPLIT, $8-48
+	FLUSH
 	MOVQ         n+0(FP), CX
 	MOVQ         p+8(FP), DI
 	MOVQ         m+16(FP), R8
@@ -214,6 +125,7 @@ adamloop:
 	ADDQ        $16, BX
 	CMPQ        BX, CX
 	JLT         adamloop
+	UNFLUSH
 	VZEROUPPER
 	RET
 
@@ -350,5 +262,24 @@ maskloop:
 	ADDQ     $16, BX
 	CMPQ     BX, CX
 	JLT      maskloop
+	VZEROUPPER
+	RET
+
+// func fromBytes16(n int, dst *float32, src *uint8, scale float32)
+TEXT ·fromBytes16(SB), NOSPLIT, $0-28
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+8(FP), DI
+	MOVQ         src+16(FP), SI
+	VBROADCASTSS scale+24(FP), Z2
+	XORQ         BX, BX
+
+bytesloop:
+	VPMOVZXBD (SI)(BX*1), Z0
+	VCVTDQ2PS Z0, Z0
+	VDIVPS    Z2, Z0, Z0
+	VMOVUPS   Z0, (DI)(BX*4)
+	ADDQ      $16, BX
+	CMPQ      BX, CX
+	JLT       bytesloop
 	VZEROUPPER
 	RET

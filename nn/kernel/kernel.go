@@ -6,29 +6,35 @@
 // that depends on the Set and the sizes only, never on the number of threads, so that the same input gives the same
 // bits.
 //
-// The product works on packed operands, as in Goto and van de Geijn, "Anatomy of High-Performance Matrix
-// Multiplication" (2008): A in panels of MR rows, B in panels of NR columns, and a tile of MR×NR results kept in
-// registers over the whole depth.
+// The product follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): the right
+// operand is packed in panels of NR columns, and a tile of up to MR×NR results is kept in registers over the depth of a
+// panel that stays in the first-level cache. The left operand is read where it lies: a tile takes single elements of it,
+// so it needs no order.
 package kernel
 
 // Set is one implementation of the kernels.
 type Set struct {
 	Name string
-	MR   int // rows of a tile
+	MR   int // rows of the largest tile
 	NR   int // columns of a tile
 
-	// tile computes C[MR×NR] (rows ldc floats apart) = or += Aᵖ·Bᵖ over depth k, from packed panels.
-	tile func(k int, a, b, c *float32, ldc int, add bool)
+	heights []int // rows of the tiles there are, ascending; the last is MR
+
+	// tile computes C[h×NR] (rows ldc floats apart) = or += A·Bᵖ over depth k; A's element (i, j) is i·rs + j·cs floats
+	// from a.
+	tile func(h, k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
 	// row computes c[NR] = or += a[k]·Bᵖ for one row.
 	row func(k int, a, b, c *float32, add bool)
 
 	adam func(p, m, v, g []float32, c Adam)
 	drop func(y, x []float32, mask []uint64, state *[16]uint64, threshold uint32, scale float32)
 
-	biasReLU func(y, b []float32)
-	reluBack func(d, y []float32)
-	add      func(y, x []float32)
-	masked   func(y, x []float32, mask []uint64, scale float32)
+	biasReLU  func(y, b []float32)
+	reluBack  func(d, y []float32)
+	add       func(y, x []float32)
+	masked    func(y, x []float32, mask []uint64, scale float32)
+	fromBytes func(dst []float32, src []byte, scale float32)
+	turn      func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 }
 
 // Adam is one step's constants: lr is the step size with the bias corrections in it, so that
@@ -69,27 +75,40 @@ func (p *Panels) Pack(b []float32, ld, lo, hi int) {
 	}
 }
 
-// PackTransposed fills panels lo to hi-1 so that the operand is the transpose of b, which is row-major n×k with rows
-// ld floats apart.
-func (p *Panels) PackTransposed(b []float32, ld, lo, hi int) {
+// PackRows packs rows lo to hi-1 of a row-major k×n matrix again, in every panel.
+func (p *Panels) PackRows(b []float32, ld, lo, hi int) {
 	nr := p.nr
-	for j := lo; j < hi; j++ {
+	for j := 0; j*nr < p.N; j++ {
 		w := min(nr, p.N-j*nr)
 		dst := p.Panel(j)
-		if w < nr {
-			clear(dst)
+		for k := lo; k < hi; k++ {
+			copy(dst[k*nr:k*nr+w], b[k*ld+j*nr:k*ld+j*nr+w])
 		}
-		// Blocks of eight depths keep the written lines in the cache while each source row is read along.
-		for k0 := 0; k0 < p.K; k0 += 8 {
-			k1 := min(k0+8, p.K)
-			for x := range w {
-				src := b[(j*nr+x)*ld+k0 : (j*nr+x)*ld+k1]
-				at := k0*nr + x
-				for _, v := range src {
-					dst[at] = v
-					at += nr
-				}
-			}
+	}
+}
+
+// Unpack is the inverse of Pack: data, in the layout of p, to a row-major matrix.
+func (p *Panels) Unpack(b, data []float32) {
+	nr := p.nr
+	for j := 0; j*nr < p.N; j++ {
+		w := min(nr, p.N-j*nr)
+		src := data[j*p.K*nr:]
+		for k := range p.K {
+			copy(b[k*p.N+j*nr:k*p.N+j*nr+w], src[k*nr:k*nr+w])
+		}
+	}
+}
+
+// Transpose makes the columns lo to hi-1 of p, a K×N operand, those of the transpose of src, an N×K operand. lo is a
+// multiple of NR, and so is hi unless it is N.
+func (s *Set) Transpose(p, src *Panels, lo, hi int) {
+	nr := p.nr
+	for i := lo; i < hi; i += nr {
+		w := min(nr, hi-i)
+		dst := p.Panel(i / nr)
+		for j := 0; j*nr < src.N; j++ {
+			cols := min(nr, src.N-j*nr)
+			s.turn(dst[j*nr*nr:], nr, src.Panel(j)[i*nr:], nr, w, cols)
 		}
 	}
 }
@@ -106,11 +125,31 @@ func grow(b []float32, n int) []float32 {
 	return b[:n]
 }
 
-// kc is the depth of one pass: a panel of B of that depth stays in the first-level cache.
+// kc is the largest depth of one pass: a panel of B of that depth stays in the first-level cache.
 const kc = 256
 
-// Mul computes columns lo·NR to hi·NR of C = A·B (or C += A·B), A being m×k with element (i, j) at a[i·rs+j·cs], B in
-// panels, C row-major with rows ldc floats apart.
+// depth divides k into equal passes.
+func depth(k int) int {
+	n := (k + kc - 1) / kc
+	return (k + n - 1) / n
+}
+
+// height chooses the next tile for m rows that are left, so that little of the last one is wasted.
+func (s *Set) height(m int) int {
+	for _, h := range s.heights {
+		if m <= h {
+			return h
+		}
+	}
+	// Two smaller tiles where the largest would leave a sliver.
+	if n := len(s.heights); n > 1 && m <= 2*s.heights[n-2] {
+		return s.heights[n-2]
+	}
+	return s.MR
+}
+
+// Mul computes C = A·B (or C += A·B) for the panels lo to hi-1 of B. A is m×k with element (i, j) at a[i·rs+j·cs]; C gets
+// the columns of these panels, row-major with rows ldc floats apart.
 func (s *Set) Mul(sc *Scratch, m int, a []float32, rs, cs int, b *Panels, lo, hi int, c []float32, ldc int, add bool) {
 	if b.K == 0 || m == 0 {
 		return
@@ -119,33 +158,42 @@ func (s *Set) Mul(sc *Scratch, m int, a []float32, rs, cs int, b *Panels, lo, hi
 		s.mulRows(sc, m, a, rs, b, lo, hi, c, ldc, add)
 		return
 	}
-	tiles := (m + s.MR - 1) / s.MR
-	for k0 := 0; k0 < b.K; k0 += kc {
-		k := min(kc, b.K-k0)
-		sc.a = grow(sc.a, tiles*s.MR*k)
-		s.packA(sc.a, m, a[k0*cs:], rs, cs, k)
+	pass := depth(b.K)
+	for k0 := 0; k0 < b.K; k0 += pass {
+		k := min(pass, b.K-k0)
 		for j := lo; j < hi; j++ {
 			bp := &b.Panel(j)[k0*s.NR]
 			w := min(s.NR, b.N-j*s.NR)
-			for t := range tiles {
-				h := min(s.MR, m-t*s.MR)
-				ap := &sc.a[t*s.MR*k]
-				at := t*s.MR*ldc + j*s.NR
-				if h == s.MR && w == s.NR {
-					s.tile(k, ap, bp, &c[at], ldc, add || k0 > 0)
-					continue
+			for i := 0; i < m; {
+				h := s.height(m - i)
+				at := i*ldc + (j-lo)*s.NR
+				if h <= m-i && w == s.NR {
+					s.tile(h, k, &a[i*rs+k0*cs], rs, cs, bp, &c[at], ldc, add || k0 > 0)
+				} else {
+					s.edge(sc, h, k, a[i*rs+k0*cs:], rs, cs, bp, c[at:], ldc, min(h, m-i), w, add || k0 > 0)
 				}
-				s.edge(sc, k, ap, bp, c[at:], ldc, h, w, add || k0 > 0)
+				i += h
 			}
 		}
 	}
 }
 
-// edge computes a tile that sticks out of C beside it and copies what belongs there.
-func (s *Set) edge(sc *Scratch, k int, ap, bp *float32, c []float32, ldc, h, w int, add bool) {
+// edge computes a tile that sticks out of C beside it and copies the m×w results that belong there. Where it sticks out
+// of A too, it takes a copy of A with zeros below.
+func (s *Set) edge(sc *Scratch, h, k int, a []float32, rs, cs int, bp *float32, c []float32, ldc, m, w int, add bool) {
 	sc.c = grow(sc.c, s.MR*s.NR)
-	s.tile(k, ap, bp, &sc.c[0], s.NR, false)
-	for i := range h {
+	if m < h {
+		sc.a = grow(sc.a, h*k)
+		for x := range k {
+			for i := range m {
+				sc.a[x*h+i] = a[i*rs+x*cs]
+			}
+			clear(sc.a[x*h+m : x*h+h])
+		}
+		a, rs, cs = sc.a, 1, h
+	}
+	s.tile(h, k, &a[0], rs, cs, bp, &sc.c[0], s.NR, false)
+	for i := range m {
 		dst, src := c[i*ldc:i*ldc+w], sc.c[i*s.NR:i*s.NR+w]
 		if add {
 			for j, v := range src {
@@ -163,7 +211,7 @@ func (s *Set) mulRows(sc *Scratch, m int, a []float32, rs int, b *Panels, lo, hi
 	for j := lo; j < hi; j++ {
 		w := min(s.NR, b.N-j*s.NR)
 		for i := range m {
-			dst := c[i*ldc+j*s.NR : i*ldc+j*s.NR+w]
+			dst := c[i*ldc+(j-lo)*s.NR : i*ldc+(j-lo)*s.NR+w]
 			if w == s.NR {
 				s.row(b.K, &a[i*rs], &b.Panel(j)[0], &dst[0], add)
 				continue
@@ -180,30 +228,6 @@ func (s *Set) mulRows(sc *Scratch, m int, a []float32, rs int, b *Panels, lo, hi
 	}
 }
 
-// packA lays m rows out in panels of MR, each column by column, the last one padded with zeros.
-func (s *Set) packA(dst []float32, m int, a []float32, rs, cs, k int) {
-	mr := s.MR
-	for i0 := 0; i0 < m; i0 += mr {
-		h := min(mr, m-i0)
-		p := dst[i0*k : i0*k+mr*k]
-		if h < mr {
-			clear(p)
-		}
-		if rs == 1 {
-			for x := range k {
-				copy(p[x*mr:x*mr+h], a[i0+x*cs:i0+x*cs+h])
-			}
-			continue
-		}
-		for i := range h {
-			src := a[(i0+i)*rs:]
-			for x, at := 0, i; x < k; x, at = x+1, at+mr {
-				p[at] = src[x*cs]
-			}
-		}
-	}
-}
-
 // Adam makes one step over slices of equal length.
 func (s *Set) Adam(p, m, v, g []float32, c Adam) { s.adam(p, m, v, g, c) }
 
@@ -212,18 +236,6 @@ func (s *Set) Adam(p, m, v, g []float32, c Adam) { s.adam(p, m, v, g, c) }
 // xorshift128+ (Vigna, 2014), two words each, which go on.
 func (s *Set) Dropout(y, x []float32, mask []uint64, state *[16]uint64, threshold uint32, scale float32) {
 	s.drop(y, x, mask, state, threshold, scale)
-}
-
-// PackRows packs rows lo to hi-1 of a row-major k×n matrix again, in every panel.
-func (p *Panels) PackRows(b []float32, ld, lo, hi int) {
-	nr := p.nr
-	for j := 0; j*nr < p.N; j++ {
-		w := min(nr, p.N-j*nr)
-		dst := p.Panel(j)
-		for k := lo; k < hi; k++ {
-			copy(dst[k*nr:k*nr+w], b[k*ld+j*nr:k*ld+j*nr+w])
-		}
-	}
 }
 
 // BiasReLU computes y = max(y + b, 0) in place.
@@ -238,4 +250,9 @@ func (s *Set) Add(y, x []float32) { s.add(y, x[:len(y)]) }
 // Masked computes y = x·scale where the mask's bit is set, and 0 elsewhere.
 func (s *Set) Masked(y, x []float32, mask []uint64, scale float32) {
 	s.masked(y, x[:len(y)], mask, scale)
+}
+
+// FromBytes computes dst = src / scale.
+func (s *Set) FromBytes(dst []float32, src []byte, scale float32) {
+	s.fromBytes(dst[:len(src)], src, scale)
 }

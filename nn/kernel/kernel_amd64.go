@@ -19,9 +19,15 @@ func Available() []*Set {
 
 func avx2() *Set {
 	return &Set{
-		Name: "avx2", MR: 6, NR: 16,
-		tile: func(k int, a, b, c *float32, ldc int, add bool) { tile6x16(k, a, b, c, ldc*4, add) },
-		row:  row16,
+		Name: "avx2", NR: 16, MR: 6, heights: []int{4, 6},
+		tile: func(h, k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool) {
+			if h == 6 {
+				tile6x16(k, a, rs*4, cs*4, b, c, ldc*4, add)
+				return
+			}
+			tile4x16(k, a, rs*4, cs*4, b, c, ldc*4, add)
+		},
+		row: row16,
 		adam: func(p, m, v, g []float32, c Adam) {
 			n := len(g) &^ 7
 			if n > 0 {
@@ -29,16 +35,36 @@ func avx2() *Set {
 			}
 			adamGo(p[n:], m[n:], v[n:], g[n:], c)
 		},
-		drop:     dropGo,
-		biasReLU: biasReLUGo, reluBack: reluBackGo, add: addGo, masked: maskedGo,
+		drop: func(y, x []float32, mask []uint64, state *[16]uint64, threshold uint32, scale float32) {
+			n := len(x) &^ 63
+			if n > 0 {
+				drop8(n, &y[0], &x[0], &mask[0], state, threshold, scale)
+			}
+			dropGo(y[n:], x[n:], mask[n/64:], state, threshold, scale)
+		},
+		biasReLU:  two(8, biasReLU8, biasReLUGo),
+		reluBack:  two(8, reluBack8, reluBackGo),
+		add:       two(8, add8, addGo),
+		fromBytes: bytesBy(8, fromBytes8),
+		masked:    maskedBy(masked8),
+		turn:      turnBy8,
 	}
 }
 
 func avx512() *Set {
 	return &Set{
-		Name: "avx512", MR: 12, NR: 32,
-		tile: func(k int, a, b, c *float32, ldc int, add bool) { tile12x32(k, a, b, c, ldc*4, add) },
-		row:  row32,
+		Name: "avx512", NR: 32, MR: 12, heights: []int{4, 8, 12},
+		tile: func(h, k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool) {
+			switch h {
+			case 12:
+				tile12x32(k, a, rs*4, cs*4, b, c, ldc*4, add)
+			case 8:
+				tile8x32(k, a, rs*4, cs*4, b, c, ldc*4, add)
+			default:
+				tile4x32(k, a, rs*4, cs*4, b, c, ldc*4, add)
+			}
+		},
+		row: row32,
 		adam: func(p, m, v, g []float32, c Adam) {
 			n := len(g) &^ 15
 			if n > 0 {
@@ -53,42 +79,77 @@ func avx512() *Set {
 			}
 			dropGo(y[n:], x[n:], mask[n/64:], state, threshold, scale)
 		},
-		biasReLU: func(y, b []float32) {
-			n := len(b) &^ 15
-			if n > 0 {
-				biasReLU16(n, &y[0], &b[0])
-			}
-			biasReLUGo(y[n:], b[n:])
-		},
-		reluBack: func(d, y []float32) {
-			n := len(d) &^ 15
-			if n > 0 {
-				reluBack16(n, &d[0], &y[0])
-			}
-			reluBackGo(d[n:], y[n:])
-		},
-		add: func(y, x []float32) {
-			n := len(y) &^ 15
-			if n > 0 {
-				add16(n, &y[0], &x[0])
-			}
-			addGo(y[n:], x[n:])
-		},
-		masked: func(y, x []float32, mask []uint64, scale float32) {
-			n := len(y) &^ 63
-			if n > 0 {
-				masked16(n, &y[0], &x[0], &mask[0], scale)
-			}
-			maskedGo(y[n:], x[n:], mask[n/64:], scale)
-		},
+		biasReLU:  two(16, biasReLU16, biasReLUGo),
+		reluBack:  two(16, reluBack16, reluBackGo),
+		add:       two(16, add16, addGo),
+		fromBytes: bytesBy(16, fromBytes16),
+		masked:    maskedBy(masked16),
+		turn:      turnBy8,
+	}
+}
+
+// two makes a function over two vectors of one in assembly, for the whole vectors of lanes elements, and one in Go, for
+// the rest.
+func two(lanes int, asm func(n int, y, x *float32), rest func(y, x []float32)) func(y, x []float32) {
+	return func(y, x []float32) {
+		n := len(x) &^ (lanes - 1)
+		if n > 0 {
+			asm(n, &y[0], &x[0])
+		}
+		rest(y[n:], x[n:])
+	}
+}
+
+func bytesBy(lanes int, asm func(n int, dst *float32, src *uint8, scale float32)) func(dst []float32, src []byte, scale float32) {
+	return func(dst []float32, src []byte, scale float32) {
+		n := len(src) &^ (lanes - 1)
+		if n > 0 {
+			asm(n, &dst[0], &src[0], scale)
+		}
+		fromBytesGo(dst[n:], src[n:], scale)
+	}
+}
+
+func maskedBy(asm func(n int, y, x *float32, mask *uint64, scale float32)) func(y, x []float32, mask []uint64, scale float32) {
+	return func(y, x []float32, mask []uint64, scale float32) {
+		n := len(y) &^ 63
+		if n > 0 {
+			asm(n, &y[0], &x[0], &mask[0], scale)
+		}
+		maskedGo(y[n:], x[n:], mask[n/64:], scale)
+	}
+}
+
+// turnBy8 transposes whole blocks of 8×8 in assembly.
+func turnBy8(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	r, c := rows&^7, cols&^7
+	if r > 0 {
+		for j := 0; j < c; j += 8 {
+			turn8(r/8, &src[j], lds*4, &dst[j*ldd], ldd*4)
+		}
+	}
+	if c < cols && rows > 0 {
+		turnGo(dst[c*ldd:], ldd, src[c:], lds, rows, cols-c)
+	}
+	if r < rows && c > 0 {
+		turnGo(dst[r:], ldd, src[r*lds:], lds, rows-r, c)
 	}
 }
 
 //go:noescape
-func tile12x32(k int, a, b, c *float32, ldc int, add bool)
+func tile12x32(k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
 
 //go:noescape
-func tile6x16(k int, a, b, c *float32, ldc int, add bool)
+func tile8x32(k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
+
+//go:noescape
+func tile4x32(k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
+
+//go:noescape
+func tile6x16(k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
+
+//go:noescape
+func tile4x16(k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
 
 //go:noescape
 func row32(k int, a, b, c *float32, add bool)
@@ -107,14 +168,40 @@ func adam8(n int, p, m, v, grad *float32, c *Adam)
 //go:noescape
 func drop16(n int, y, x *float32, mask *uint64, state *[16]uint64, threshold uint32, scale float32)
 
+// drop8 handles a multiple of 64 elements.
+//
+//go:noescape
+func drop8(n int, y, x *float32, mask *uint64, state *[16]uint64, threshold uint32, scale float32)
+
 //go:noescape
 func biasReLU16(n int, y, b *float32)
+
+//go:noescape
+func biasReLU8(n int, y, b *float32)
 
 //go:noescape
 func reluBack16(n int, d, y *float32)
 
 //go:noescape
+func reluBack8(n int, d, y *float32)
+
+//go:noescape
 func add16(n int, y, x *float32)
 
 //go:noescape
+func add8(n int, y, x *float32)
+
+//go:noescape
 func masked16(n int, y, x *float32, mask *uint64, scale float32)
+
+//go:noescape
+func masked8(n int, y, x *float32, mask *uint64, scale float32)
+
+//go:noescape
+func fromBytes16(n int, dst *float32, src *uint8, scale float32)
+
+//go:noescape
+func fromBytes8(n int, dst *float32, src *uint8, scale float32)
+
+//go:noescape
+func turn8(n int, src *float32, lds int, dst *float32, ldd int)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/lineshaft/lineshaft/nn/kernel"
@@ -34,7 +35,7 @@ func product(m, k, n int, a []float32, rs, cs int, b []float32) []float64 {
 func TestEveryKernelMultipliesAsTheDefinitionDoes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, s := range kernel.Available() {
-		for _, d := range [][3]int{{1, 1, 1}, {1, 784, 512}, {2, 7, 33}, {3, 5, 10}, {12, 256, 32}, {13, 257, 65}, {128, 300, 10}, {37, 513, 100}} {
+		for _, d := range [][3]int{{1, 1, 1}, {1, 784, 512}, {2, 7, 33}, {3, 5, 10}, {4, 9, 16}, {6, 1, 32}, {8, 40, 64}, {12, 256, 32}, {13, 257, 65}, {16, 31, 48}, {64, 784, 96}, {128, 300, 10}, {37, 513, 100}} {
 			m, k, n := d[0], d[1], d[2]
 			a, b := random(r, m*k), random(r, k*n)
 			for _, layout := range []string{"rows", "columns"} {
@@ -54,7 +55,15 @@ func TestEveryKernelMultipliesAsTheDefinitionDoes(t *testing.T) {
 								bt[j*k+i] = b[i*n+j]
 							}
 						}
-						p.PackTransposed(bt, k, 0, s.PanelCount(n))
+						src := s.NewPanels(n, k)
+						src.Pack(bt, k, 0, s.PanelCount(k))
+						half := n / 2 / s.NR * s.NR
+						s.Transpose(p, src, half, n)
+						s.Transpose(p, src, 0, half)
+						back := make([]float32, n*k)
+						if src.Unpack(back, src.Data); !slices.Equal(back, bt) {
+							t.Fatalf("%s %v: Unpack is not the inverse of Pack", s.Name, d)
+						}
 					}
 					var sc kernel.Scratch
 					c := make([]float32, m*n+1)
@@ -62,7 +71,7 @@ func TestEveryKernelMultipliesAsTheDefinitionDoes(t *testing.T) {
 					for round := 1; round <= 2; round++ { // the second round adds
 						half := s.PanelCount(n) / 2
 						s.Mul(&sc, m, a, rs, cs, p, 0, half, c, n, round == 2)
-						s.Mul(&sc, m, a, rs, cs, p, half, s.PanelCount(n), c, n, round == 2)
+						s.Mul(&sc, m, a, rs, cs, p, half, s.PanelCount(n), c[half*s.NR:], n, round == 2)
 						for i, w := range want {
 							if d := math.Abs(float64(c[i]) - float64(round)*w); d > 1e-4 {
 								t.Fatalf("%s %v %s %s round %d: element %d is %v, want %v", s.Name, d, layout, packing, round, i, c[i], w)

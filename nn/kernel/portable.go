@@ -8,19 +8,19 @@ import (
 // Portable is plain Go, for any processor.
 func Portable() *Set {
 	return &Set{
-		Name: "portable", MR: 4, NR: 4, tile: tileGo, row: rowGo, adam: adamGo, drop: dropGo,
-		biasReLU: biasReLUGo, reluBack: reluBackGo, add: addGo, masked: maskedGo,
+		Name: "portable", NR: 4, MR: 4, heights: []int{4}, tile: tileGo, row: rowGo, adam: adamGo, drop: dropGo,
+		biasReLU: biasReLUGo, reluBack: reluBackGo, add: addGo, masked: maskedGo, fromBytes: fromBytesGo, turn: turnGo,
 	}
 }
 
-func tileGo(k int, a, b, c *float32, ldc int, add bool) {
-	ap, bp := unsafe.Slice(a, 4*k), unsafe.Slice(b, 4*k)
+func tileGo(_, k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool) {
+	ap, bp := unsafe.Slice(a, 3*rs+(k-1)*cs+1), unsafe.Slice(b, 4*k)
 	var t [4][4]float32
 	for x := range k {
-		av, bv := ap[4*x:4*x+4:4*x+4], bp[4*x:4*x+4:4*x+4]
+		bv := bp[4*x : 4*x+4 : 4*x+4]
 		b0, b1, b2, b3 := bv[0], bv[1], bv[2], bv[3]
 		for i := range 4 {
-			v := av[i]
+			v := ap[i*rs+x*cs]
 			t[i][0] += v * b0
 			t[i][1] += v * b1
 			t[i][2] += v * b2
@@ -115,5 +115,22 @@ func addGo(y, x []float32) {
 func maskedGo(y, x []float32, mask []uint64, scale float32) {
 	for i, v := range x {
 		y[i] = v * scale * float32(mask[i>>6]>>(i&63)&1)
+	}
+}
+
+func fromBytesGo(dst []float32, src []byte, scale float32) {
+	for i, v := range src {
+		dst[i] = float32(v) / scale
+	}
+}
+
+// turnGo writes the transpose of a block of rows×cols; rows are ldd and lds floats apart.
+func turnGo(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	for i := range rows {
+		at := i
+		for _, v := range src[i*lds : i*lds+cols] {
+			dst[at] = v
+			at += ldd
+		}
 	}
 }

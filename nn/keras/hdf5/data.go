@@ -94,7 +94,7 @@ func (d *Dataset) raw(n uint64) ([]byte, error) {
 	case l.kind == 1 && l.at != undefined && l.size >= n:
 		return d.file.bytes(l.at, n)
 	case l.kind == 2:
-		if n > 64*d.file.size+1<<16 {
+		if n > d.file.most() {
 			return nil, bad("an array says it is %d bytes long, in a file of %d", n, d.file.size)
 		}
 		out := make([]byte, n)
@@ -154,6 +154,10 @@ func (d *Dataset) chunk(at, size uint64, mask uint32, offset []uint64, out []byt
 		return err
 	}
 	want := product(d.layout.chunk) * d.typ.size
+	if uint64(want) > d.file.most() || uint64(want) > d.file.unpack {
+		return bad("its chunks of %d bytes unpack to more than a file of %d can hold", want, d.file.size)
+	}
+	d.file.unpack -= uint64(want)
 	for i := len(d.layout.filters) - 1; i >= 0; i-- {
 		if mask>>i&1 == 1 {
 			continue

@@ -2,9 +2,9 @@
 // numbers and strings. (HDF5 File Format Specification, versions 1.1 and 3.0, The HDF Group.)
 //
 // The reader takes files from anywhere. It never trusts an address or a length: everything is read through one method
-// that checks it against the file and charges it to a budget of a small multiple of the file's size, so that a file
-// that points in circles runs out of budget instead of memory or time. What it does not know (dense groups, committed
-// types, other filters) it names.
+// that checks it against the file and charges it to a budget of a small multiple of the file's size, and so is whatever
+// is copied or unpacked from there, so that a file that points in circles or at one thing many times runs out of budget
+// instead of memory or time. What it does not know (dense groups, committed types, other filters) it names.
 package hdf5
 
 import (
@@ -35,6 +35,7 @@ type file struct {
 	r       io.ReaderAt
 	size    uint64
 	budget  uint64
+	unpack  uint64 // bytes that filters may still make
 	objects int
 	heaps   map[uint64]map[uint16][]byte
 }
@@ -52,10 +53,8 @@ func (f *file) bytes(at, n uint64) ([]byte, error) {
 	if at > f.size || n > f.size-at {
 		return nil, bad("%d bytes at %d lie outside its %d bytes", n, at, f.size)
 	}
-	if cost := n + 16; cost > f.budget {
-		return nil, bad("its parts are used over and over")
-	} else { //nolint:revive // cost belongs to the test
-		f.budget -= cost
+	if err := f.charge(n); err != nil {
+		return nil, err
 	}
 	b := make([]byte, n)
 	if _, err := f.r.ReadAt(b, int64(at)); err != nil && !(err == io.EOF && n == 0) { //nolint:errorlint // ReadAt returns it bare
@@ -64,12 +63,25 @@ func (f *file) bytes(at, n uint64) ([]byte, error) {
 	return b, nil
 }
 
+// charge takes what n bytes cost from the budget.
+func (f *file) charge(n uint64) error {
+	if n+16 > f.budget {
+		return bad("its parts are used over and over")
+	}
+	f.budget -= n + 16
+	return nil
+}
+
+// most is how many bytes an array or a chunk of a file of that size can have: deflate alone may pack zeros a thousand
+// times, arrays of weights not a tenth of that.
+func (f *file) most() uint64 { return 64*f.size + 1<<16 }
+
 // Open reads the whole structure of a file of that size; the numbers of data sets stay on the file until asked for.
 func Open(r io.ReaderAt, size int64) (*Group, error) {
-	if size < 0 {
+	if size < 0 || size > math.MaxInt64/256 {
 		return nil, bad("its size is %d", size)
 	}
-	f := &file{r: r, size: uint64(size), budget: 4*uint64(size) + 1<<20, heaps: map[uint64]map[uint16][]byte{}}
+	f := &file{r: r, size: uint64(size), budget: 4*uint64(size) + 1<<20, unpack: 128*uint64(size) + 1<<17, heaps: map[uint64]map[uint16][]byte{}}
 	head, err := f.bytes(0, min(f.size, 96))
 	if err != nil {
 		return nil, err

@@ -388,6 +388,9 @@ func (f *file) symbolNode(at uint64, names []byte, g *Group, depth, level int) e
 			if end < 0 {
 				return bad("a name does not end")
 			}
+			if err := f.charge(uint64(end)); err != nil {
+				return err
+			}
 			if err := f.child(g, string(name[:end]), binary.LittleEndian.Uint64(e[8:]), depth); err != nil {
 				return err
 			}
@@ -475,6 +478,9 @@ func (f *file) variable(e []byte) (string, error) {
 	s := objects[uint16(index)]
 	if uint64(n) > uint64(len(s)) || index > math.MaxUint16 {
 		return "", bad("a string lies outside its heap")
+	}
+	if err := f.charge(uint64(n)); err != nil {
+		return "", err
 	}
 	return string(bytes.TrimRight(s[:n], "\x00")), nil
 }
