@@ -45,7 +45,7 @@ func (g Grant) check() error {
 	switch {
 	case len(may) == 0:
 		return errs.Errorf(op, errs.Invalid, "there is no type of thing %q: grants are on model, data, job, service, secret and the other types of the table of rights", g.Type)
-	case slices.Contains([]string{"user", "grant", "token", "key"}, g.Type):
+	case !grantable(g.Type):
 		return errs.Errorf(op, errs.Invalid, "rights on %s cannot be granted one by one: whoever has them can give themselves all others; use the role admin", g.Type)
 	case len(g.Actions) == 0:
 		return errs.Errorf(op, errs.Invalid, "a grant names actions: on %s there are %s", g.Type, strings.Join(may, ", "))

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,7 +63,14 @@ func (h *hasher) enter(ctx context.Context) error {
 	}
 }
 
-func (h *hasher) leave() { <-h.slots }
+// leave gives the slot back. The last one out returns the memory to the system: the next sign-in may be hours away, and
+// until then the runtime would keep 64 MiB for each hash that was made at once.
+func (h *hasher) leave() {
+	<-h.slots
+	if len(h.slots) == 0 && h.p.Memory >= 16<<10 {
+		debug.FreeOSMemory()
+	}
+}
 
 func (h *hasher) key(p Params, password string, salt []byte) []byte {
 	h.runs.Add(1)

@@ -173,6 +173,10 @@ func gives(action, kind string) bool {
 	return scopeOf(action) != "read" && slices.Contains([]string{"user", "token", "grant", "key"}, kind)
 }
 
+// grantable reports whether rights on the type can be granted one by one. Whoever had those on accounts, tokens, grants or
+// keys could give themselves all others.
+func grantable(kind string) bool { return !gives("update", kind) }
+
 // Missing is the error for a thing that is not there, in the words of the package that keeps it. Whoever may not know of
 // a thing reads the same.
 func Missing(r Resource) error {
@@ -233,5 +237,8 @@ func refuse(op string, p Principal, action string, r Resource, limited bool) err
 	case own:
 		may += ", or to own it"
 	}
-	return errs.Errorf(op, errs.Denied, "access denied: %s may not %s %s: %s; an admin can give a grant for it", who, action, what, may)
+	if !limited && grantable(r.Type) {
+		may += "; an admin can give a grant for it"
+	}
+	return errs.Errorf(op, errs.Denied, "access denied: %s may not %s %s: %s", who, action, what, may)
 }
