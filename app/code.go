@@ -11,6 +11,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/artifact"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/store"
 	"github.com/lineshaft/lineshaft/store/blob"
 )
@@ -21,6 +22,9 @@ type code struct {
 	blobs *blob.Store
 	limit int64
 }
+
+// maxCode bounds an uploaded folder, packed.
+const maxCode = int64(256 * units.MiB)
 
 // maxCodeFiles bounds one folder.
 const maxCodeFiles = 20_000

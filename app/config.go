@@ -25,6 +25,7 @@ type Config struct {
 	UploadLimit     units.Bytes `yaml:"upload-limit"`      // largest model, data set or code folder
 	BodyLimit       units.Bytes `yaml:"body-limit"`        // largest request of the API and of a prediction
 	DiskReserve     units.Bytes `yaml:"disk-reserve"`      // uploads stop when less than this is free
+	TaskRead        []string    `yaml:"task-read"`         // folders that tasks may read beside the system's, such as an environment of Python
 	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
 }
 

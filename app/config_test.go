@@ -3,6 +3,7 @@ package app_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,21 +26,21 @@ func TestFlagsOverrideTheEnvironmentOverridesTheFile(t *testing.T) {
 	want := app.Defaults()
 	want.Data, want.Listen, want.ServeListen, want.ServeGRPCListen = dir, "127.0.0.1:1", "127.0.0.1:22", "127.0.0.1:333"
 	want.UploadLimit, want.BodyLimit = 2*units.GiB, units.MiB
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
 }
 
 func TestThePrintedConfigurationReadsBackAsTheSame(t *testing.T) {
 	want := app.Defaults()
-	want.BodyLimit = 1234567
+	want.BodyLimit, want.TaskRead = 1234567, []string{"/opt/python"}
 	text, err := want.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, file, string(text))
-	if got, err := app.Load(file, nil, nil); err != nil || got != want {
+	if got, err := app.Load(file, nil, nil); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v from\n%s", got, err, text)
 	}
 }

@@ -65,8 +65,13 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		}
 		out.Secrets = append(out.Secrets, exec.Secret{Env: ref.Env, File: ref.File, Value: value})
 	}
-	if err := l.unpack(ctx, s.Code, &out); err != nil {
-		return exec.Task{}, err
+	if s.Code != "" {
+		packed, err := l.code.Info(ctx, s.Code)
+		if err != nil {
+			return exec.Task{}, err
+		}
+		open := func() (io.ReadCloser, error) { return l.code.open(ctx, packed) }
+		out.Files = append(out.Files, exec.File{Name: ".", Unpack: true, Open: open})
 	}
 	if j.Kind == job.Train {
 		return out, l.trainer(ctx, j, t, &out)

@@ -149,7 +149,7 @@ func (s *Server) openModels(context.Context, Options) error {
 }
 
 func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
-	if s.tasks, err = local.New(local.Options{Dir: s.path(tasksFolder), Hide: []string{s.cfg.Data}, Log: s.log}); err != nil {
+	if s.tasks, err = local.New(local.Options{Dir: s.path(tasksFolder), Hide: []string{s.cfg.Data}, Read: s.cfg.TaskRead, Reserve: s.cfg.DiskReserve, Log: s.log}); err != nil {
 		return err
 	}
 	if s.fleet, err = fleet.Open(ctx, s.db, s.clock); err != nil {
@@ -255,7 +255,7 @@ func (s *Server) Created() bool { return s.created }
 func (s *Server) face(ctx context.Context) http.Handler {
 	return api.New(api.Options{
 		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Control: s.loop,
-		Access: s.access, Secrets: s.secrets, Keys: s.rotator(), Rows: s.db,
+		Access: s.access, Secrets: s.secrets, Shells: s.tasks, Keys: s.rotator(), Rows: s.db,
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
 		},
