@@ -399,3 +399,23 @@ func TestLogsOfAJobThatWaitsAreWaitedForWhenFollowed(t *testing.T) {
 		t.Fatalf("log of no task: %v", err)
 	}
 }
+
+func TestAnEndIsExplainedByWhatTheMachineKnows(t *testing.T) {
+	h := newHall(t)
+	for reason, want := range map[string]string{
+		"oom":                          "resources.memory",
+		"disk":                         "resources.disk",
+		"processes":                    "resources.processes",
+		"timeout":                      "timeout",
+		"the machine's disk is full: ": "disk is full",
+	} {
+		j := h.submit(command("a"))
+		h.state(j.ID, job.Running)
+		h.machine.change(ref(j.ID, 0, 1), func(st *exec.Status) {
+			st.State, st.ExitCode, st.Signal, st.Reason = exec.Exited, 137, "SIGKILL", reason
+		})
+		if j = h.state(j.ID, job.Failed); !strings.Contains(j.Reason, want) {
+			t.Errorf("%s: %q", reason, j.Reason)
+		}
+	}
+}

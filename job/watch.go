@@ -141,9 +141,11 @@ func judge(j *Job, st exec.Status) (verdict, string) {
 		return wrong, timedOut(j)
 	case st.Reason == "disk":
 		return wrong, fmt.Sprintf("it filled its %v of disk; ask for more in resources.disk", j.Spec.Resources.Disk)
+	case st.Reason == "processes":
+		return wrong, "it started more processes and threads than it may" + mostProcesses(j) + "; ask for more in resources.processes"
 	case st.Reason == "canceled":
 		return wrong, "it was stopped"
-	case st.Signal == "SIGKILL" || st.Signal == "killed":
+	case (st.Signal == "SIGKILL" || st.Signal == "killed") && (st.Reason == "" || st.Reason == "killed"):
 		return lost, "the process was killed from outside"
 	case st.Signal != "":
 		return wrong, "it was ended by signal " + st.Signal + because(st.Reason)
@@ -153,6 +155,13 @@ func judge(j *Job, st exec.Status) (verdict, string) {
 		return wrong, fmt.Sprintf("it ended with exit code %d; `lineshaft logs %d` shows why", st.ExitCode, j.ID)
 	}
 	return well, ""
+}
+
+func mostProcesses(j *Job) string {
+	if n := j.Spec.Resources.Processes; n > 0 {
+		return fmt.Sprintf(" (%d)", n)
+	}
+	return ""
 }
 
 func timedOut(j *Job) string {

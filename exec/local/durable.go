@@ -46,7 +46,7 @@ func writeDurably(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it has its new name when all went well
+	defer os.Remove(f.Name())
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (p process) open(flags int) (fd int, ok bool, err error) {
 		return -1, false, err
 	}
 	if !p.alive() {
-		unix.Close(fd) //nolint:errcheck // read only
+		unix.Close(fd)
 		return -1, false, nil
 	}
 	return fd, true, nil
@@ -183,7 +183,7 @@ func (p process) signal(sig unix.Signal) error {
 	if !ok {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // read only
+	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
 	}

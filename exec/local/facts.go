@@ -37,14 +37,14 @@ func (l *Local) Facts(ctx context.Context) (exec.Facts, error) {
 		return exec.Facts{}, errs.E(op, errs.Other, err)
 	}
 	f := exec.Facts{
-		Name: name, CPU: cores(), Memory: units.Bytes(info.Totalram) * units.Bytes(info.Unit), //nolint:gosec // sizes of machines fit
+		Name: name, CPU: cores(), Memory: units.Bytes(info.Totalram) * units.Bytes(info.Unit),
 		Accelerators: l.accelerators(),
 	}
 	if limit := groupMemory(); limit > 0 {
 		f.Memory = min(f.Memory, limit)
 	}
 	// What tasks hold already is theirs to use; the reserve is nobody's.
-	free := units.Bytes(disk.Bavail) * units.Bytes(disk.Bsize) //nolint:gosec // sizes of disks fit
+	free := units.Bytes(disk.Bavail) * units.Bytes(disk.Bsize)
 	f.Disk = max(0, free+folderSize(l.opt.Dir)-l.opt.Reserve)
 	return f, nil
 }

@@ -181,7 +181,7 @@ func (w *watch) look() string {
 func (w *watch) full() string {
 	least := int64(w.s.in.Reserve)
 	var st unix.Statfs_t
-	if unix.Statfs(placeOf(w.s.dir), &st) != nil || int64(st.Bavail)*st.Bsize >= least { //nolint:gosec // sizes of disks fit
+	if unix.Statfs(placeOf(w.s.dir), &st) != nil || int64(st.Bavail)*st.Bsize >= least {
 		return ""
 	}
 	used := w.used()

@@ -141,7 +141,7 @@ func (l *Local) probe() probed {
 	if err != nil {
 		return probed{err: errs.E(op, errs.Other, err)}
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // empty folders at worst
+	defer os.RemoveAll(dir)
 	for _, sub := range []string{"work", "out", "tmp"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
 			return probed{err: errs.E(op, errs.Other, err)}

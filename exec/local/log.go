@@ -59,7 +59,7 @@ func (r *rotating) Write(p []byte) (int, error) {
 		if r.open(r.start+r.size) == nil {
 			for _, part := range logParts(r.dir) {
 				if part < before {
-					os.Remove(filepath.Join(r.dir, logPrefix+strconv.FormatInt(part, 10))) //nolint:errcheck // one part too many at worst
+					os.Remove(filepath.Join(r.dir, logPrefix+strconv.FormatInt(part, 10)))
 				}
 			}
 		}

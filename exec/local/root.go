@@ -174,7 +174,7 @@ func (p *plan) reopen() error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		err = unix.Dup3(again, fd, unix.O_CLOEXEC)
-		unix.Close(again) //nolint:errcheck // its copy is used
+		unix.Close(again)
 		if err != nil {
 			return err
 		}
@@ -190,11 +190,11 @@ func openSame(fd int, path string) (int, error) {
 	}
 	var was, is unix.Stat_t
 	if err := errors.Join(unix.Fstat(fd, &was), unix.Fstat(again, &is)); err != nil {
-		unix.Close(again) //nolint:errcheck // read only
+		unix.Close(again)
 		return -1, err
 	}
 	if was.Dev != is.Dev || was.Ino != is.Ino {
-		unix.Close(again) //nolint:errcheck // read only
+		unix.Close(again)
 		return -1, errors.New("it was replaced meanwhile")
 	}
 	return again, nil
@@ -306,7 +306,7 @@ func loopback() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // a socket for one call
+	defer unix.Close(fd)
 	req, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err

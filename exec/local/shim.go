@@ -304,7 +304,7 @@ func (s *shim) secretFiles(p *plan) error {
 func (s *shim) clean() {
 	s.group.remove()
 	removeElsewhere(filepath.Join(s.dir, secretsFile)) //nolint:errcheck // tried again when the attempt is removed
-	os.Remove(filepath.Join(s.dir, shellFile))         //nolint:errcheck // nobody listens any more
+	os.Remove(filepath.Join(s.dir, shellFile))
 }
 
 // satisfied refuses an attempt whose isolation is less than its policy wants.

@@ -97,7 +97,7 @@ func await(ctx context.Context, p process) bool {
 	}
 	// It can be read from when its process has ended.
 	err = conn.Read(func(fd uintptr) bool {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor fits
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(p, 0)
 		return err == nil && n > 0
 	})
