@@ -71,7 +71,7 @@ func (m *Manager) put(ctx context.Context, actor, kind string, v model.Version, 
 			return Service{}, err
 		}
 		s.mu.Lock()
-		s.record = r
+		s.record, s.tried = r, 0
 		s.mu.Unlock()
 		m.reconcile(s)
 		return s.show(now), nil
@@ -224,6 +224,35 @@ func (m *Manager) reload(s *service) {
 		}
 	}
 	m.reconcile(s)
+}
+
+// retry loads again, later and later, what a record wants and could not be had after a start: the disk or the memory
+// may have been short.
+func (m *Manager) retry() {
+	now := m.o.Clock.Now()
+	for name, s := range *m.services.Load() {
+		s.mu.Lock()
+		there := !slices.ContainsFunc(s.record.wanted(), func(n int64) bool { return s.live[n] == nil })
+		due := !there && s.tried < retries && !now.Before(s.due)
+		if due {
+			s.tried++
+			s.due = now.Add(tickEvery << s.tried)
+		}
+		s.mu.Unlock()
+		if !due {
+			continue
+		}
+		m.work.Go(func() {
+			if held, err := m.hold(m.ctx, name, nil); err == nil {
+				defer held.done()
+				if held.record.Model == "" {
+					m.settle(held)
+					return
+				}
+				m.reload(held)
+			}
+		})
+	}
 }
 
 // wanted lists the versions of the record, lowest first.

@@ -21,9 +21,10 @@ const (
 	defaultKeep = 2                // versions added beside the deployed one
 	endedKeep   = 4                // ended versions that the status still shows
 	drainGrace  = 10 * time.Second // for requests in flight when the server stops
-	sampleEvery = 5 * time.Second
+	tickEvery   = 5 * time.Second
 	samples     = 13 // so that the oldest is a minute old
 	loadsAtOnce = 2
+	retries     = 6 // of a version that was in service and could not be loaded again, 5 s to 160 s apart
 )
 
 // Options is what a Manager works with.
@@ -37,6 +38,8 @@ type Options struct {
 	Keep int
 	// MemoryLimit refuses to load what would take all versions together over it; 0 means no limit.
 	MemoryLimit units.Bytes
+	// Tick is how often rates are sampled and failed loads looked at; 0 means 5 s.
+	Tick time.Duration
 }
 
 // Manager keeps models in service. Its methods may be called from any goroutine.
@@ -66,6 +69,9 @@ func New(o Options) *Manager {
 	if o.Clock == nil {
 		o.Clock = clock.System{}
 	}
+	if o.Tick <= 0 {
+		o.Tick = tickEvery
+	}
 	m := &Manager{o: o, loads: make(chan struct{}, loadsAtOnce), restored: make(chan struct{})}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.services.Store(&map[string]*service{})
@@ -88,6 +94,8 @@ type service struct {
 	ended   []*instance // newest last
 	past    totals      // of ended versions that are shown no longer
 	sampled []totals    // oldest first
+	tried   int         // retries of versions that are wanted and not there
+	due     time.Time   // of the next
 }
 
 // routes is how requests find a version. It is never changed, only replaced.
@@ -115,7 +123,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.restore(ctx, records)
 	m.once.Do(func() { close(m.restored) })
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(m.o.Tick)
 	defer tick.Stop()
 	for {
 		select {
@@ -123,6 +131,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			m.sample()
+			m.retry()
 		}
 	}
 }
@@ -140,6 +149,9 @@ func (m *Manager) restore(ctx context.Context, records []Record) {
 		all.Go(func() {
 			defer s.done()
 			m.reload(s)
+			s.mu.Lock()
+			s.due = m.o.Clock.Now().Add(tickEvery)
+			s.mu.Unlock()
 		})
 	}
 	all.Wait()

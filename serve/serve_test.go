@@ -471,6 +471,26 @@ func TestWhatWasInServiceComesBackAfterARestart(t *testing.T) {
 	}
 }
 
+func TestAVersionThatFailedAfterARestartIsTriedAgain(t *testing.T) {
+	w := newWorld(2)
+	w.records["m"] = serve.Record{Model: "m", Version: 2, Actor: "user/ann", Created: start}
+	w.broken[2] = errors.New("input/output error")
+	c := clock.NewFake(start)
+	m := newManager(t, w, func(o *serve.Options) { o.Clock, o.Tick = c, time.Millisecond })
+	refused(t, m, 0, "", errs.Unavailable, "input/output error")
+	w.set(func() { clear(w.broken) })
+	c.Advance(time.Minute)
+	for range 5000 {
+		if s, err := m.Get("m"); err == nil && s.Default == 2 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := answer(t, m, 0, ""); got != 2 {
+		t.Error(got)
+	}
+}
+
 func TestAChangeGoesOnWhenItsCallerGoesAway(t *testing.T) {
 	w := newWorld(2)
 	w.gate = make(chan struct{})
@@ -500,7 +520,7 @@ func TestAMemoryLimitRefusesInWords(t *testing.T) {
 }
 
 func TestVersionsAreSwappedUnderLoadWithoutAFailedRequest(t *testing.T) {
-	w := newWorld(100)
+	w := newWorld(40)
 	w.aliases["prod"] = 1
 	m := newManager(t, w)
 	deploy(t, m, 1)
@@ -529,7 +549,7 @@ func TestVersionsAreSwappedUnderLoadWithoutAFailedRequest(t *testing.T) {
 			}
 		})
 	}
-	for n := int64(2); n <= 100; n++ {
+	for n := int64(2); n <= 40; n++ {
 		before := asked.Load()
 		deploy(t, m, n)
 		w.set(func() { w.aliases["prod"] = n })
@@ -540,7 +560,7 @@ func TestVersionsAreSwappedUnderLoadWithoutAFailedRequest(t *testing.T) {
 	}
 	close(stop)
 	clients.Wait()
-	if got := states(t, m); !strings.HasPrefix(got, "100 AVAILABLE prod, 99 END") {
+	if got := states(t, m); !strings.HasPrefix(got, "40 AVAILABLE prod, 39 END") {
 		t.Error(got)
 	}
 }

@@ -73,9 +73,7 @@ func (t *totals) since(before *totals) (rps, p50, p99 float64) {
 	if n <= 0 {
 		return 0, 0, 0
 	}
-	if seconds := t.at.Sub(before.at).Seconds(); seconds > 0 {
-		rps = float64(n) / seconds
-	}
+	rps = float64(n) / max(1, t.at.Sub(before.at).Seconds()) // a rate over less than a second would mislead
 	return rps, t.percentile(before, 0.50), t.percentile(before, 0.99)
 }
 

@@ -18,13 +18,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,13 +30,13 @@ import (
 )
 
 type config struct {
-	data, cache, binary string
-	clients             int
-	seconds             float64
-	rounds              int
-	systems             []string
-	json                bool
-	profile             string
+	data, binary string
+	clients      int
+	seconds      float64
+	rounds       int
+	systems      []string
+	json         bool
+	profile      string
 }
 
 // row is one figure.
@@ -61,7 +59,6 @@ func main() {
 	var c config
 	systems := ""
 	flag.StringVar(&c.data, "data", "", "folder with MNIST's idx.gz files; the module cache where it has none")
-	flag.StringVar(&c.cache, "cache", "", "folder for the peers' Python environment (the user's cache folder)")
 	flag.StringVar(&c.binary, "binary", "", "the lineshaft binary; built from this tree where empty")
 	flag.IntVar(&c.clients, "clients", 32, "clients at once, each with one connection")
 	flag.Float64Var(&c.seconds, "seconds", 5, "length of a round")
@@ -215,12 +212,4 @@ func report(w io.Writer, rows []row, asJSON bool) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.4g\t%s\n", r.Case, r.System, r.Metric, r.Value, r.Unit)
 	}
 	return t.Flush()
-}
-
-func cacheDir(c config) (string, error) {
-	if c.cache != "" {
-		return c.cache, nil
-	}
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "lineshaft-bench", "serve"), errors.Join(err)
 }

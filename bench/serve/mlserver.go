@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/internal/pyenv"
 	"github.com/lineshaft/lineshaft/nn"
 )
 
@@ -37,7 +38,7 @@ type setting struct {
 var settings = []setting{{0, 0, 0}, {0, 32, 0.002}, {0, 32, 0.01}, {1, 0, 0}, {1, 32, 0.002}}
 
 func startMLServer(ctx context.Context, c config, w *work) (*system, error) {
-	python, err := environment(ctx, c)
+	python, err := pyenv.Make(ctx, pinned...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,30 +77,6 @@ func (o setting) try(ctx context.Context, c config, w *work, python, name string
 	return load(ctx, s, w, c.clients, 3*time.Second)
 }
 
-// environment makes the Python environment once and gives its interpreter.
-func environment(ctx context.Context, c config) (string, error) {
-	dir, err := cacheDir(c)
-	if err != nil {
-		return "", err
-	}
-	venv := filepath.Join(dir, "venv")
-	python, stamp := filepath.Join(venv, "bin", "python"), filepath.Join(venv, "pinned")
-	if text, err := os.ReadFile(stamp); err == nil && string(text) == strings.Join(pinned, " ") {
-		return python, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	for _, args := range [][]string{{"python3", "-m", "venv", "--clear", venv}, append([]string{python, "-m", "pip", "install", "-q"}, pinned...)} {
-		cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		if err := cmd.Run(); err != nil {
-			return "", fmt.Errorf("%s: %w", strings.Join(args, " "), err)
-		}
-	}
-	return python, os.WriteFile(stamp, []byte(strings.Join(pinned, " ")), 0o644)
-}
-
 func (o setting) start(ctx context.Context, w *work, python, name string) (*system, error) {
 	dir := filepath.Join(w.dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -129,10 +106,7 @@ func (o setting) start(ctx context.Context, w *work, python, name string) (*syst
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(python, "-m", "mlserver.cli.main", "start", dir)
-	if _, err := os.Stat(filepath.Join(filepath.Dir(python), "mlserver")); err == nil {
-		cmd = exec.Command(filepath.Join(filepath.Dir(python), "mlserver"), "start", dir)
-	}
+	cmd := exec.Command(filepath.Join(filepath.Dir(python), "mlserver"), "start", dir)
 	cmd.Dir = dir
 	// One thread a product: a row is too small to be shared, and threads that wait for each other only cost.
 	cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "PYTHONPATH="+dir)

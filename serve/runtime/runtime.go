@@ -71,7 +71,7 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 	return s.r.ReadAt(p, off)
 }
 
-// Serve answers with a network that is in memory.
+// Serve answers with a network that is in memory. The network is the runtime's from then on.
 func (rt *Runtime) Serve(net *nn.Network) (*Network, error) {
 	n := &Network{net: net, batch: rt.o.Batch, workers: rt.o.Workers}
 	n.sig = signature(net)
@@ -82,6 +82,12 @@ func (rt *Runtime) Serve(net *nn.Network) (*Network, error) {
 		return nil, err
 	}
 	n.free = append(n.free, w)
+	// From here on the layers read the packed form of their kernels, which all predictors share: the other goes.
+	for _, l := range net.Layers {
+		if d, ok := l.(*nn.Dense); ok {
+			d.Params()[0].Value = nil
+		}
+	}
 	return n, nil
 }
 
