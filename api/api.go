@@ -59,6 +59,8 @@ type Options struct {
 	UploadLimit int64 // of a model, a data set or a code folder; 8 GiB
 	// Timeout bounds a request that is neither a stream nor an upload; 1 min.
 	Timeout time.Duration
+	// Heartbeat is how long the stream of events is silent at most; 15 s.
+	Heartbeat time.Duration
 	// Web says who may come in beside loopback and same-origin callers.
 	Web web.Options
 	// Ready says what is not ready yet; nil is always ready.
@@ -91,6 +93,9 @@ func (o Options) defaults() Options {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
+	}
+	if o.Heartbeat <= 0 {
+		o.Heartbeat = 15 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -262,10 +267,10 @@ func (s *server) ready(c *call) {
 	c.w.Write([]byte("ready\n")) //nolint:errcheck // the caller may be gone
 }
 
-// consoleHeaders keep the console's pages from running what is not theirs and from being shown in another's frame.
-// Styles may be inline: the component library sets them on elements.
+// consoleHeaders keep the console's files from running what is not theirs and from being shown in another's frame. A
+// page may set a policy of its own.
 func consoleHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "+
+	h.Set("Content-Security-Policy", "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "+
 		"font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")

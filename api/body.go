@@ -29,7 +29,7 @@ func bodyError(op string, err error) error {
 		return nil
 	case errors.As(err, &large):
 		return errs.Errorf(op, errs.TooLarge, "the body is larger than %v, the most this call takes", units.Bytes(large.Limit))
-	case errors.As(err, &known):
+	case errors.As(err, &known) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	}
 	return errs.Errorf(op, errs.Invalid, "the body broke off: %v", err)

@@ -37,9 +37,6 @@ type EventRows interface {
 	Emit(ctx context.Context, events ...event.Event) error
 }
 
-// heartbeat is how long a stream is silent at most.
-const heartbeat = 15 * time.Second
-
 // replayPage is how many events are read from the store at once.
 const replayPage = 500
 
@@ -149,7 +146,7 @@ func (f *feed) listen(ctx context.Context) (again bool, err error) {
 	if err := f.catchUp(ctx); err != nil {
 		return false, err
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(f.s.o.Heartbeat)
 	defer beat.Stop()
 	for {
 		select {

@@ -32,7 +32,7 @@ type Shells = exec.Shells
 
 const (
 	execProtocol = "lineshaft.exec.v1"
-	execMessage  = 32 << 10 // largest message either way
+	execMessage  = 32 << 10 // bytes of the largest message either way, the first included
 	execPing     = 30 * time.Second
 	execGoodbye  = 5 * time.Second
 )
@@ -80,6 +80,9 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request, in *execQuery) err
 	if _, err := s.job(ctx, in.ID, "exec"); err != nil {
 		return err
 	}
+	if s.o.Shells == nil {
+		return errs.Errorf(op, errs.Unsupported, "this server runs no programs beside tasks")
+	}
 	ref, err := s.o.Jobs.Attempt(ctx, in.ID, in.Task)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (s *server) exec(w http.ResponseWriter, r *http.Request, in *execQuery) err
 		return nil // it has been answered
 	}
 	defer conn.CloseNow() //nolint:errcheck // a no-op after Close
-	conn.SetReadLimit(execMessage + 1)
+	conn.SetReadLimit(execMessage)
 	s.o.Log.Info("a program is run beside a task", "request", callOf(ctx).id, "job", in.ID, "task", in.Task, "who", callOf(ctx).who.Actor())
 	s.bridge(ctx, conn, ref, in)
 	return nil
@@ -125,18 +128,26 @@ func (s *server) bridge(ctx context.Context, conn *websocket.Conn, ref exec.Task
 	stdin.Close() //nolint:errcheck // a pipe's never fails
 	last := ExecControl{Exit: &code}
 	if err != nil {
-		kind := errs.KindOf(err)
-		last = ExecControl{Error: &Error{Status: kind.HTTPStatus(), Kind: kind.String(), Message: err.Error()}}
-	}
-	text, err := json.Marshal(last)
-	if err != nil {
-		return // it is made of this program's types alone
+		last = ExecControl{Error: errorOf(err)}
 	}
 	end, done := context.WithTimeout(context.WithoutCancel(ctx), execGoodbye)
 	defer done()
-	if conn.Write(end, websocket.MessageText, text) == nil {
+	if say(end, conn, last) == nil {
 		conn.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // the client may be gone
 	}
+}
+
+func say(ctx context.Context, conn *websocket.Conn, c ExecControl) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return conn.Write(ctx, websocket.MessageText, text)
+}
+
+func errorOf(err error) *Error {
+	kind := errs.KindOf(err)
+	return &Error{Status: kind.HTTPStatus(), Kind: kind.String(), Message: err.Error()}
 }
 
 // receive takes the client's messages until it goes. The newest size counts: one that was not looked at gives way.
@@ -156,7 +167,7 @@ func receive(ctx context.Context, conn *websocket.Conn, stdin io.WriteCloser, re
 		}
 		var c ExecControl
 		if kind != websocket.MessageText || json.Unmarshal(b, &c) != nil || c.Resize == nil {
-			conn.Close(websocket.StatusUnsupportedData, "a message of no known form") //nolint:errcheck // the client may be gone
+			say(ctx, conn, ExecControl{Error: errorOf(errs.Errorf("api.exec", errs.Invalid, "a message of no known form: see the protocol %s", execProtocol))})
 			return
 		}
 		select {
@@ -196,7 +207,7 @@ type messages struct {
 
 func (m *messages) Write(b []byte) (int, error) {
 	for sent := 0; sent < len(b); {
-		piece := b[sent:min(len(b), sent+execMessage)]
+		piece := b[sent:min(len(b), sent+execMessage-1)]
 		if err := m.conn.Write(m.ctx, websocket.MessageBinary, append([]byte{m.stream}, piece...)); err != nil {
 			return sent, err
 		}

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ type hall struct {
 	url     string
 	log     *logBuffer
 	tokens  map[string]string // by the account's name
+	narrow  atomic.Bool       // new connections hold little that was not read yet
 }
 
 // people has one of each kind; the passwords are all "a long pass phrase".
@@ -130,11 +132,18 @@ func (h *hall) people() {
 }
 
 func (h *hall) listen() {
-	closing, stop := context.WithCancel(context.Background())
-	h.o.Closing = closing
+	stop := func() {}
+	if h.o.Closing == nil {
+		h.o.Closing, stop = context.WithCancel(context.Background())
+	}
 	handler := api.New(h.o)
 	srv := httptest.NewUnstartedServer(handler)
-	srv.Config.ConnContext = api.ConnContext
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok && h.narrow.Load() {
+			tcp.SetWriteBuffer(128 << 10) //nolint:errcheck // a wish
+		}
+		return api.ConnContext(ctx, c)
+	}
 	srv.Start()
 	h.url = srv.URL
 	l, err := sock.Listen(h.Dir)

@@ -113,7 +113,7 @@ func (c *Client) cut(ctx context.Context, op string, err error) error {
 }
 
 func sendInput(ctx context.Context, conn *websocket.Conn, from io.Reader) {
-	buf := make([]byte, 1+32<<10) // the first byte says that it is input
+	buf := make([]byte, 32<<10) // the first byte says that it is input
 	for {
 		n, err := from.Read(buf[1:])
 		if n > 0 && conn.Write(ctx, websocket.MessageBinary, buf[:1+n]) != nil {

@@ -1,0 +1,152 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// exec opens the call's websocket.
+func (h *hall) exec(who, query string) (*websocket.Conn, *http.Response, error) {
+	h.t.Helper()
+	conn, resp, err := websocket.Dial(h.t.Context(), h.url+"/api/v1/jobs/1/exec"+query, &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + h.tokens[who]}}, Subprotocols: []string{"lineshaft.exec.v1"},
+	})
+	if err == nil {
+		h.t.Cleanup(func() { conn.CloseNow() }) //nolint:errcheck // it may be closed
+	}
+	return conn, resp, err
+}
+
+// gather reads a conversation to its end: the streams, and the last message.
+func gather(t *testing.T, conn *websocket.Conn) (out, err, last string) {
+	t.Helper()
+	for {
+		kind, b, e := conn.Read(t.Context())
+		switch {
+		case websocket.CloseStatus(e) == websocket.StatusNormalClosure:
+			return out, err, last
+		case e != nil:
+			t.Fatal(e)
+		case kind == websocket.MessageText:
+			last += string(b)
+		case b[0] == 1:
+			out += string(b[1:])
+		case b[0] == 2:
+			err += string(b[1:])
+		}
+	}
+}
+
+func send(t *testing.T, conn *websocket.Conn, kind websocket.MessageType, text string) {
+	t.Helper()
+	if err := conn.Write(t.Context(), kind, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAProgramRunsBesideATask(t *testing.T) {
+	h := newHall(t)
+	h.await(h.submit("dan", sleeper).ID, job.Running)
+	conn, _, err := h.exec("dan", "?argv=sh&argv=-c&argv=a,b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, conn, websocket.MessageBinary, "\x00hello\nwor")
+	send(t, conn, websocket.MessageBinary, "\x00ld\n")
+	send(t, conn, websocket.MessageBinary, "\x00")
+	out, stderr, last := gather(t, conn)
+	if out != "HELLO\nWORLD\n" || stderr != "argv [\"sh\" \"-c\" \"a,b\"]\n" || last != `{"exit":7}` {
+		t.Errorf("%q, %q, %s", out, stderr, last)
+	}
+
+	if conn, _, err = h.exec("ann", "?tty=true&term=xterm&rows=24&cols=80"); err != nil {
+		t.Fatal(err)
+	}
+	send(t, conn, websocket.MessageText, `{"resize":{"rows":50,"cols":132}}`)
+	send(t, conn, websocket.MessageBinary, "\x00")
+	if out, _, last = gather(t, conn); out != "terminal xterm 24x80\nresized 50x132\n" || last != `{"exit":7}` {
+		t.Errorf("%q, %s", out, last)
+	}
+}
+
+func TestAProgramIsRefusedBeforeTheUpgrade(t *testing.T) {
+	h := newHall(t)
+	h.await(h.submit("dan", sleeper).ID, job.Running)
+	for name, want := range map[string]string{"eve": `"kind":"denied"`, "vic": `"kind":"denied"`, "sam": `"kind":"not_found"`} {
+		_, resp, err := h.exec(name, "")
+		if err == nil || resp == nil {
+			t.Errorf("%s got in", name)
+			continue
+		}
+		if b, _ := io.ReadAll(resp.Body); !strings.Contains(string(b), want) {
+			t.Errorf("%s: %s", name, b)
+		}
+	}
+	if a := h.as("dan", "GET", "/api/v1/jobs/1/exec?task=3", ""); a.code != http.StatusNotFound {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+}
+
+func TestAProgramThatCannotStartSaysWhy(t *testing.T) {
+	h := newHall(t)
+	j := h.await(h.submit("dan", sleeper).ID, job.Running)
+	h.machine.exit(job.TaskRef(j, j.Tasks[0]), 0)
+	h.await(j.ID, job.Succeeded)
+	conn, _, err := h.exec("dan", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, last := gather(t, conn); !strings.Contains(last, `"kind":"conflict"`) {
+		t.Error(last)
+	}
+}
+
+// waiting is a program that ends only with its client.
+type waiting struct{ ended chan error }
+
+func (w *waiting) Shell(ctx context.Context, _ exec.TaskRef, s exec.Shell) (int, error) {
+	io.Copy(s.Stdout, bytes.NewReader(make([]byte, 100<<10))) //nolint:errcheck // the client may be gone
+	<-ctx.Done()
+	w.ended <- ctx.Err()
+	return 0, errs.E("waiting.Shell", errs.Canceled, ctx.Err())
+}
+
+func TestAProgramEndsWithItsClient(t *testing.T) {
+	h := newHall(t)
+	h.await(h.submit("dan", sleeper).ID, job.Running)
+	w := &waiting{ended: make(chan error, 1)}
+	h.o.Shells = w
+	h.listen()
+	for _, leave := range []func(*websocket.Conn){
+		func(c *websocket.Conn) { c.CloseNow() },                                  //nolint:errcheck // it leaves rudely
+		func(c *websocket.Conn) { c.Close(websocket.StatusGoingAway, "") },        //nolint:errcheck // it leaves politely
+		func(c *websocket.Conn) { send(t, c, websocket.MessageText, "nonsense") }, // it is thrown out
+	} {
+		conn, _, err := h.exec("dan", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for got < 100<<10 {
+			_, b, err := conn.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += len(b) - 1
+		}
+		leave(conn)
+		if err := <-w.ended; err == nil {
+			t.Error("the program does not know")
+		}
+	}
+}
