@@ -1,3 +1,6 @@
+// Package app puts the machine together: it reads the configuration, builds every part by hand from the bottom up, hands
+// each the implementations of the interfaces that it declares, and runs them until they are to end. Reading Open shows
+// the whole machine. Where jobs meet data sets, keys and the registry is launch.go.
 package app
 
 import (
@@ -98,7 +101,7 @@ func Open(ctx context.Context, cfg Config, opt Options) (s *Server, err error) {
 func (s *Server) Close() {
 	s.ports.close()
 	if s.db != nil {
-		s.db.Close() //nolint:errcheck // every write was committed when it was made
+		s.db.Close()
 	}
 	s.lock.Close()
 }
@@ -321,12 +324,12 @@ func (s *Server) listen(ctx context.Context) error {
 	defer stop()
 	for _, srv := range []*http.Server{face, rest} {
 		if srv.Shutdown(patience) != nil {
-			srv.Close() //nolint:errcheck // cut off after its time
+			srv.Close()
 		}
 	}
 	calls.GracefulStop()
 	for range left {
-		<-ended
+		_ = <-ended // each ends because it was closed
 	}
 	return err
 }

@@ -64,7 +64,7 @@ func Up(ctx context.Context, cfg Config, o UpOptions) error {
 	select {
 	case err := <-ended:
 		stop()
-		<-told
+		_ = <-told // it failed because the server ended
 		return err
 	case err = <-told:
 	}

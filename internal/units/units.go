@@ -32,18 +32,45 @@ var byteUnits = []struct {
 	suffix string
 	factor float64
 }{
-	{"KIB", 1 << 10}, {"MIB", 1 << 20}, {"GIB", 1 << 30}, {"TIB", 1 << 40}, {"PIB", 1 << 50},
-	{"KI", 1 << 10}, {"MI", 1 << 20}, {"GI", 1 << 30}, {"TI", 1 << 40}, {"PI", 1 << 50},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15},
-	{"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15}, {"B", 1}, {"", 1},
+	{"KIB", 1 << 10},
+	{"MIB", 1 << 20},
+	{"GIB", 1 << 30},
+	{"TIB", 1 << 40},
+	{"PIB", 1 << 50},
+	{"KI", 1 << 10},
+	{"MI", 1 << 20},
+	{"GI", 1 << 30},
+	{"TI", 1 << 40},
+	{"PI", 1 << 50},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"TB", 1e12},
+	{"PB", 1e15},
+	{"K", 1e3},
+	{"M", 1e6},
+	{"G", 1e9},
+	{"T", 1e12},
+	{"P", 1e15},
+	{"B", 1},
+	{"", 1},
 }
 
 var bitUnits = []struct {
 	suffix string
 	factor float64
 }{
-	{"KBIT/S", 1e3}, {"MBIT/S", 1e6}, {"GBIT/S", 1e9}, {"TBIT/S", 1e12},
-	{"KBPS", 1e3}, {"MBPS", 1e6}, {"GBPS", 1e9}, {"TBPS", 1e12}, {"BIT/S", 1}, {"BPS", 1}, {"", 1},
+	{"KBIT/S", 1e3},
+	{"MBIT/S", 1e6},
+	{"GBIT/S", 1e9},
+	{"TBIT/S", 1e12},
+	{"KBPS", 1e3},
+	{"MBPS", 1e6},
+	{"GBPS", 1e9},
+	{"TBPS", 1e12},
+	{"BIT/S", 1},
+	{"BPS", 1},
+	{"", 1},
 }
 
 func parse(what, s string, units []struct {

@@ -64,8 +64,12 @@ func TestABrowserMayFollowALinkButNotFetchForAnotherSite(t *testing.T) {
 		method, site, mode string
 		want               int
 	}{
-		{"GET", "none", "navigate", 200}, {"GET", "same-origin", "cors", 200}, {"GET", "cross-site", "navigate", 200},
-		{"GET", "cross-site", "no-cors", 403}, {"GET", "same-site", "no-cors", 403}, {"POST", "cross-site", "navigate", 403},
+		{"GET", "none", "navigate", 200},
+		{"GET", "same-origin", "cors", 200},
+		{"GET", "cross-site", "navigate", 200},
+		{"GET", "cross-site", "no-cors", 403},
+		{"GET", "same-site", "no-cors", 403},
+		{"POST", "cross-site", "navigate", 403},
 	} {
 		w := ask(t, c.method, "localhost", map[string]string{"Sec-Fetch-Site": c.site, "Sec-Fetch-Mode": c.mode}, web.Options{})
 		if w.Code != c.want {
@@ -132,7 +136,7 @@ func TestAHalfSentBodyEndsInAnErrorWhenTheClientGoes(t *testing.T) {
 		_, err := io.ReadAll(r.Body)
 		read <- err
 	}), web.Options{}), nil)
-	go srv.Serve(web.Listener(ln)) //nolint:errcheck // ends with Close
+	go srv.Serve(web.Listener(ln))
 	defer srv.Close()
 	c, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
