@@ -149,7 +149,6 @@ type servable struct {
 	w      *world
 	n      int64
 	closed atomic.Bool
-	block  chan struct{}
 }
 
 func (s *servable) Signature() serve.Signature {

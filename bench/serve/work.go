@@ -159,5 +159,6 @@ func trained(folder string) (*nn.Network, error) {
 			}
 		})
 	}
+	t.Sync()
 	return net, nil
 }

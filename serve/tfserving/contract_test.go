@@ -419,7 +419,7 @@ func TestLimitsAreSaidWith413(t *testing.T) {
 	if code, text := p.ask(t, "POST", "/v1/models/r:predict", big); code != 413 || !strings.Contains(text, "body-limit") {
 		t.Errorf("%d %s", code, text)
 	}
-	r, err := http.NewRequest("POST", p.URL+"/v1/models/r:predict", io.MultiReader(strings.NewReader(big))) // of unknown length
+	r, err := http.NewRequest(http.MethodPost, p.URL+"/v1/models/r:predict", io.MultiReader(strings.NewReader(big))) // of unknown length
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +428,7 @@ func TestLimitsAreSaidWith413(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != 413 {
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("chunked: %d", resp.StatusCode)
 	}
 	for _, chunked := range []bool{false, true} {
@@ -444,7 +444,7 @@ func TestLimitsAreSaidWith413(t *testing.T) {
 		}
 		text, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != 413 || !strings.Contains(string(text), "upload-limit") {
+		if resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "upload-limit") {
 			t.Errorf("chunked %v: %d %s", chunked, resp.StatusCode, text)
 		}
 	}
@@ -567,8 +567,12 @@ func TestWhoMayIsAskedOfAuthorize(t *testing.T) {
 		}
 	})
 	calls := [][3]string{
-		{"POST", "/v1/models/r:predict", "predict r"}, {"POST", "/v1/models/r:load", "load r"}, {"GET", "/v1/models/r", "read r"},
-		{"GET", "/v1/models/r/metadata", "read r"}, {"GET", "/monitoring/prometheus/metrics", "read "}, {"POST", "/v1/models/r:classify", "predict r"},
+		{"POST", "/v1/models/r:predict", "predict r"},
+		{"POST", "/v1/models/r:load", "load r"},
+		{"GET", "/v1/models/r", "read r"},
+		{"GET", "/v1/models/r/metadata", "read r"},
+		{"GET", "/monitoring/prometheus/metrics", "read "},
+		{"POST", "/v1/models/r:classify", "predict r"},
 	}
 	for _, c := range calls {
 		asked = nil

@@ -99,7 +99,7 @@ func (r *room) readBody(req *http.Request, limit units.Bytes) error {
 		switch {
 		case len(r.body) > int(limit):
 			return tooLarge(op, limit)
-		case err == io.EOF: //nolint:errorlint // Read returns it bare
+		case err == io.EOF: // Read returns it bare
 			return nil
 		case err != nil:
 			return errs.Errorf(op, errs.Invalid, "the body did not arrive whole: %v", err)

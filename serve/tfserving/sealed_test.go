@@ -70,7 +70,7 @@ func TestAnUploadIsSealedServedAndThereAfterARestart(t *testing.T) {
 	for range 2 {
 		var form bytes.Buffer
 		kind := write(t, &form, "file", "model.h5", keras(t, "keras3.h5"))
-		if resp, err := http.Post(s.URL+"/v1/models/mnist:load", kind, &form); err != nil || resp.StatusCode != 200 {
+		if resp, err := http.Post(s.URL+"/v1/models/mnist:load", kind, &form); err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%v %v", resp, err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestAFlippedBitIsFoundAndTheOldVersionAnswersOn(t *testing.T) {
 		t.Fatal("a flipped bit was not found")
 	}
 	resp, err := http.Post(s.URL+"/v1/models/mnist:predict", "", strings.NewReader(`{"instances": [`+twelve("1")+`]}`))
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("%v %v", resp, err)
 	}
 	text, _ := s.manager.Get("mnist")
