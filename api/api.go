@@ -50,10 +50,11 @@ type Options struct {
 	// Convert writes the model that r holds in another format.
 	Convert func(w io.Writer, to model.Format, r io.ReaderAt, size int64) error
 
-	Console http.Handler // the console's files; nil serves none
-	Version string
-	Clock   clock.Clock
-	Log     *slog.Logger
+	Addresses Addresses    // where all of it is
+	Console   http.Handler // the console's files; nil serves none
+	Version   string
+	Clock     clock.Clock
+	Log       *slog.Logger
 
 	BodyLimit   int64 // of a request that is no upload; 64 MiB
 	UploadLimit int64 // of a model, a data set or a code folder; 8 GiB

@@ -22,6 +22,7 @@ type Totals interface {
 type Overview struct {
 	Version       string            `json:"version"`
 	UptimeSeconds float64           `json:"uptime_seconds"`
+	Addresses     Addresses         `json:"addresses"`
 	Nodes         []fleet.Node      `json:"nodes"`
 	Jobs          map[job.State]int `json:"jobs"`
 	CPUUsed       float64           `json:"cpu_used"` // cores that were given to tasks
@@ -34,6 +35,13 @@ type Overview struct {
 	P99Ms         float64           `json:"p99_ms"` // of the slowest service
 	Actions24h    int               `json:"actions_24h"`
 	Events        []event.Event     `json:"events"` // the newest that the caller may read
+}
+
+// Addresses is where a server listens.
+type Addresses struct {
+	Console     string `json:"console"`      // and API: http://127.0.0.1:8080
+	Serving     string `json:"serving"`      // REST: http://127.0.0.1:8501
+	ServingGRPC string `json:"serving_grpc"` // 127.0.0.1:8500
 }
 
 // recentEvents is how many events the overview shows, of so many that are looked at.
@@ -51,7 +59,7 @@ func (s *server) overview(ctx context.Context, _ *none) (Overview, error) {
 		return Overview{}, err
 	}
 	now := s.o.Clock.Now()
-	o := Overview{Version: s.o.Version, UptimeSeconds: now.Sub(s.started).Seconds(), Nodes: filled(s.o.Fleet.Nodes())}
+	o := Overview{Version: s.o.Version, UptimeSeconds: now.Sub(s.started).Seconds(), Addresses: s.o.Addresses, Nodes: filled(s.o.Fleet.Nodes())}
 	for _, n := range o.Nodes {
 		o.CPUTotal += n.CPU
 		o.MemoryTotal += n.Memory

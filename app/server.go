@@ -262,7 +262,7 @@ func (s *Server) face(ctx context.Context) http.Handler {
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
 		},
-		Convert: convert, Console: console.Handler(), Version: Version, Clock: s.clock, Log: s.log,
+		Convert: convert, Console: console.Handler(), Addresses: api.Addresses{Console: s.URL(), Serving: s.ServeURL(), ServingGRPC: s.GRPCAddr()}, Version: Version, Clock: s.clock, Log: s.log,
 		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
 		Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
 	})

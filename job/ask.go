@@ -219,6 +219,17 @@ func (r *Runner) Why(ctx context.Context, id ID) (Explanation, error) {
 	return j.explain(r.o.Clock.Now()), nil
 }
 
+// sentence is the state as one says it of a job.
+func (s State) sentence() string {
+	switch s {
+	case Succeeded, Failed:
+		return "has " + string(s)
+	case Canceled:
+		return "was canceled"
+	}
+	return "is " + string(s)
+}
+
 func (j Job) explain(now time.Time) Explanation {
 	e := Explanation{Reasons: append([]Reason{}, j.Reasons...), Isolation: []Feature{}}
 	for _, t := range j.Tasks {
@@ -239,7 +250,7 @@ func (j Job) explain(now time.Time) Explanation {
 	case j.State == Queued && j.NotBefore != nil && now.Before(*j.NotBefore):
 		s += fmt.Sprintf(" and is tried again in %v", j.NotBefore.Sub(now).Round(100*time.Millisecond))
 	case j.State == Running && j.Started != nil:
-		s += fmt.Sprintf(" for %v", now.Sub(*j.Started).Round(time.Second))
+		s += fmt.Sprintf(", for %v now", now.Sub(*j.Started).Round(time.Second))
 	}
 	if j.Reason != "" {
 		s += ": " + j.Reason
