@@ -33,6 +33,8 @@ type env struct {
 	server, tokenFile string
 	output            string
 	quiet             bool
+
+	groups []commandGroup
 }
 
 // Main runs the command line and gives the exit code. args are those of the process, its own name first.
@@ -69,14 +71,11 @@ func (e *env) exit(ctx context.Context, err error) int {
 	return errs.KindOf(err).ExitCode()
 }
 
-// The groups of commands in the help.
-const (
-	groupJobs   = "jobs"
-	groupModels = "models"
-	groupHall   = "hall"
-	groupAccess = "access"
-	groupSelf   = "self"
-)
+// commandGroup is a part of the help.
+type commandGroup struct {
+	title    string
+	commands []*cobra.Command
+}
 
 func rootCommand(e *env) *cobra.Command {
 	root := &cobra.Command{
@@ -91,7 +90,7 @@ Start with:
 		Version:           app.Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true, DisableDescriptions: false},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -102,15 +101,7 @@ Start with:
 	}
 	root.SetVersionTemplate("lineshaft {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddGroup(
-		&cobra.Group{ID: groupJobs, Title: "Jobs:"},
-		&cobra.Group{ID: groupModels, Title: "Data, models and services:"},
-		&cobra.Group{ID: groupHall, Title: "Machines and the loop:"},
-		&cobra.Group{ID: groupAccess, Title: "Access:"},
-		&cobra.Group{ID: groupSelf, Title: "This program:"},
-	)
-	root.SetHelpCommandGroupID(groupSelf)
-	root.SetCompletionCommandGroupID(groupSelf)
+	root.SetHelpFunc(e.help)
 	f := root.PersistentFlags()
 	f.StringVar(&e.data, "data", "", "data `folder` (default ~/.lineshaft, or LINESHAFT_DATA); its socket is the way to the server here")
 	f.StringVar(&e.config, "config", "", "configuration `file` (default config.yaml in the data folder)")
@@ -120,20 +111,30 @@ Start with:
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "say nothing on the way")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return e.checkOutput() }
 	complete(root, "output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, group := range []struct {
-		id       string
-		commands []*cobra.Command
-	}{
-		{groupJobs, []*cobra.Command{submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), execCommand(e), whyCommand(e), cancelCommand(e), retryCommand(e)}},
-		{groupModels, []*cobra.Command{dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e)}},
-		{groupHall, []*cobra.Command{fleetCommand(e), cordonCommand(e), uncordonCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e)}},
-		{groupAccess, []*cobra.Command{usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e)}},
-		{groupSelf, []*cobra.Command{upCommand(e), configCommand(e), doctorCommand(e), kerasCommand(e), versionCommand(e)}},
-	} {
-		for _, c := range group.commands {
-			c.GroupID = group.id
-			root.AddCommand(c)
-		}
+	e.groups = e.commands()
+	for _, g := range e.groups {
+		root.AddCommand(g.commands...)
 	}
 	return root
+}
+
+// commands is everything there is, in the order of the help.
+func (e *env) commands() []commandGroup {
+	return []commandGroup{
+		{"Jobs", []*cobra.Command{
+			submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), execCommand(e), whyCommand(e), cancelCommand(e), retryCommand(e),
+		}},
+		{"Data, models and services", []*cobra.Command{
+			dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e),
+		}},
+		{"Machines and the loop", []*cobra.Command{
+			statusCommand(e), fleetCommand(e), cordonCommand(e), uncordonCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e),
+		}},
+		{"Access", []*cobra.Command{
+			usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e),
+		}},
+		{"This program", []*cobra.Command{
+			upCommand(e), configCommand(e), doctorCommand(e), kerasCommand(e), completionCommand(e), versionCommand(e),
+		}},
+	}
 }

@@ -18,7 +18,7 @@ func execCommand(e *env) *cobra.Command {
 	var tty bool
 	var task int
 	cmd := &cobra.Command{
-		Use:   "exec JOB -- [CMD...]",
+		Use:   "exec JOB [flags] -- [CMD...]",
 		Short: "Run a program inside the sandbox of a running job; a shell without CMD",
 		Long: `Run a program inside the sandbox of a running job: it sees what the job sees and is bound by the same limits. Without
 CMD it is a shell. The exit code is the program's.`,

@@ -123,7 +123,7 @@ func (f *follower) train(ctx context.Context, j job.Job) error {
 	case p == nil:
 		f.bar.draw(fmt.Sprintf("job/%d %s", j.ID, j.State), -1, "")
 	default:
-		f.bar.draw(fmt.Sprintf("epoch %d/%d", p.Epoch, p.Epochs), p.Fraction, f.values(*p)+"  "+span(seconds(p.ETASeconds))+" left")
+		f.bar.draw(fmt.Sprintf("epoch %d/%d", p.Epoch, p.Epochs), p.Fraction, live(*p))
 	}
 	return nil
 }
@@ -178,16 +178,35 @@ func (f *follower) whole(epoch int) bool {
 	return timed && f.epochs[epoch].ValLoss != 0
 }
 
+// values is what an epoch came to.
 func (*follower) values(p job.Progress) string {
 	parts := []string{fmt.Sprintf("loss %.4f", p.Loss)}
 	if p.Accuracy > 0 {
-		parts = append(parts, fmt.Sprintf("accuracy %.2f%%", 100*p.Accuracy))
+		parts = append(parts, "accuracy "+percent(p.Accuracy))
 	}
 	if p.ValLoss > 0 {
 		parts = append(parts, fmt.Sprintf("validation loss %.4f", p.ValLoss))
 	}
 	if p.ValAccuracy > 0 {
-		parts = append(parts, fmt.Sprintf("accuracy %.2f%%", 100*p.ValAccuracy))
+		parts = append(parts, "accuracy "+percent(p.ValAccuracy))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// live is what goes on, short enough for a line with a bar.
+func live(p job.Progress) string {
+	parts := []string{fmt.Sprintf("loss %.4f", p.Loss)}
+	if p.Accuracy > 0 {
+		parts = append(parts, "accuracy "+percent(p.Accuracy))
+	}
+	switch {
+	case p.ValAccuracy > 0:
+		parts = append(parts, "validation "+percent(p.ValAccuracy))
+	case p.ValLoss > 0:
+		parts = append(parts, fmt.Sprintf("validation loss %.4f", p.ValLoss))
+	}
+	if p.ETASeconds > 0 {
+		parts = append(parts, span(seconds(p.ETASeconds))+" left")
 	}
 	return strings.Join(parts, "  ")
 }

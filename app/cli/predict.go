@@ -63,8 +63,8 @@ The table shows the place and the share of the largest value of each answer; -o 
 	f.StringVarP(&o.file, "file", "f", "", "JSON `file` of rows")
 	f.StringArrayVar(&o.rows, "row", nil, "one row as `numbers` with commas; may be given more than once")
 	f.StringArrayVar(&o.images, "image", nil, "`picture` (PNG, JPEG or GIF); may be given more than once")
-	f.StringVar(&o.size, "size", "28x28", "`width`xHEIGHT of the model's pictures")
-	f.StringVar(&o.invert, "invert", "auto", "invert pictures: `auto`, yes or no")
+	f.StringVar(&o.size, "size", "28x28", "`WIDTHxHEIGHT` of the model's pictures")
+	f.StringVar(&o.invert, "invert", "auto", "`whether` to invert pictures: auto, yes or no")
 	_ = cmd.MarkFlagFilename("file", "json") // only fails for a flag that is not there
 	_ = cmd.MarkFlagFilename("image")
 	return cmd

@@ -27,7 +27,7 @@ type runFlags struct {
 func runCommand(e *env) *cobra.Command {
 	var o runFlags
 	cmd := &cobra.Command{
-		Use:   "run -- CMD...",
+		Use:   "run [flags] -- CMD...",
 		Short: "Run a program as a job and show its output",
 		Long: `Run a program as a job and show its output.
 
@@ -61,7 +61,7 @@ func (o *runFlags) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.spec.Isolation.Require, "require", nil, "isolation `feature` that must be enforced, as `why` names it")
 	f.DurationVar(&o.timeout, "timeout", 0, "end it after this `time`")
 	f.IntVar(&o.spec.Retries, "retries", 0, "run it again so many `times` when it fails")
-	f.IntVar(&o.spec.Priority, "priority", 0, "-100 to 100; higher `goes first`")
+	f.IntVar(&o.spec.Priority, "priority", 0, "`rank` from -100 to 100; higher goes first")
 	f.BoolVarP(&o.detach, "detach", "d", false, "do not wait for it")
 	o.code.flags(cmd)
 	dryRun(cmd, &o.dry)
@@ -128,24 +128,33 @@ func (o *runFlags) run(ctx context.Context, e *env, command []string) error {
 		return e.submitted(j, o.dry)
 	}
 	e.note("job/%d %s", j.ID, j.Name)
-	last, err := e.follow(ctx, c, j.ID)
-	if interrupted(ctx, err) {
-		last, err = e.cancelAndWait(c, j.ID)
-	}
+	last, err := e.followOrCancel(ctx, c, j.ID)
 	if err != nil {
 		return err
 	}
 	return e.ranTo(last)
 }
 
-// cancelAndWait ends the job of a person who pressed ctrl-C. A second ctrl-C ends this program.
-func (e *env) cancelAndWait(c *client.Client, id job.ID) (job.Job, error) {
-	e.note("canceling job/%d; ctrl-C again does not wait for it", id)
-	ctx := context.Background() // the one of the command has ended
-	if j, err := c.Cancel(ctx, id, false); err != nil {
-		return j, err
+// followOrCancel follows the job to its end, which ctrl-C brings about; a second ctrl-C ends this program.
+func (e *env) followOrCancel(ctx context.Context, c *client.Client, id job.ID) (job.Job, error) {
+	on, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	asked := make(chan struct{})
+	undo := context.AfterFunc(ctx, func() {
+		defer close(asked)
+		e.note("canceling job/%d; ctrl-C again does not wait for its end", id)
+		if _, err := c.Cancel(on, id, false); err != nil {
+			end(err)
+		}
+	})
+	j, err := e.follow(on, c, id)
+	if !undo() {
+		<-asked
+		if cause := context.Cause(on); cause != nil {
+			err = cause
+		}
 	}
-	return e.follow(ctx, c, id)
+	return j, err
 }
 
 // ranTo gives the exit code of the program, of the first task that has one.

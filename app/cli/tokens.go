@@ -65,10 +65,11 @@ A scope limits it to an action ("read", which lists too) or to an action and the
 			if dry {
 				return e.done(made, true, "a token of %s with the role %s", made.User, made.Role)
 			}
-			return e.show(made, func(w io.Writer) {
-				fmt.Fprintln(w, made.Secret)
-				e.note("token %s of %s, role %s, for %s; it is shown this once: keep it in a file of mode 600 and use --token-file", made.ID, made.User, made.Role, short(made.Expires.Sub(e.now())))
-			})
+			if err := e.show(made, func(w io.Writer) { fmt.Fprintln(w, made.Secret) }); err != nil {
+				return err
+			}
+			e.note("token %s of %s, role %s, for %s; it is shown this once: keep it in a file of mode 600 and use --token-file", made.ID, made.User, made.Role, short(made.Expires.Sub(e.now())))
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&t.Name, "name", "", "what it is for, in `words`")

@@ -55,7 +55,7 @@ func nearestCommand(cmd *cobra.Command, name string) string {
 
 // words are the arguments in a command's Use line: NAME is needed, [NAME] is not, NAME... is one or more.
 func words(cmd *cobra.Command) []string {
-	return slices.DeleteFunc(strings.Fields(cmd.Use)[1:], func(w string) bool { return w == "--" })
+	return slices.DeleteFunc(strings.Fields(cmd.Use)[1:], func(w string) bool { return w == "--" || w == "[flags]" })
 }
 
 // arguments is how many arguments a command takes.

@@ -100,22 +100,14 @@ func linkCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			url, err := e.console()
+			o, err := c.Overview(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return e.show(map[string]string{"url": url + l.Path, "code": l.Code}, func(w io.Writer) { fmt.Fprintln(w, url+l.Path) })
+			url := o.Addresses.Console + l.Path
+			return e.show(map[string]string{"url": url, "code": l.Code}, func(w io.Writer) { fmt.Fprintln(w, url) })
 		},
 	}
-}
-
-// console is where the console is, as far as this side knows.
-func (e *env) console() (string, error) {
-	if e.server != "" {
-		return strings.TrimSuffix(e.server, "/"), nil
-	}
-	c, err := e.load(nil)
-	return "http://" + c.Listen, err
 }
 
 // changeUser is a command that changes an account.

@@ -3,13 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"encoding/json"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lineshaft/lineshaft/client"
+	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
 // watchEvery is how long a watched list may be old where no event says that it changed.
@@ -70,17 +71,13 @@ func (l listing[T]) watch(ctx context.Context, e *env, c *client.Client) error {
 		if err != nil {
 			return err
 		}
-		var b bytes.Buffer
-		if e.human() {
-			e.print(&b, l.table(items))
-		} else if text, err := e.encode(list(items)); err != nil {
-			return err
-		} else {
-			b.Write(text)
+		seen, err := json.Marshal(items) // not what is printed: ages change all the time
+		if err != nil {
+			return errs.E("cli.watch", errs.Other, err)
 		}
-		if !bytes.Equal(b.Bytes(), last) {
-			last = bytes.Clone(b.Bytes())
-			if err := e.repaint(last); err != nil {
+		if terminal(e.out) >= 0 && e.human() || !bytes.Equal(seen, last) {
+			last = seen
+			if err := l.repaint(e, items); err != nil {
 				return err
 			}
 		}
@@ -93,17 +90,28 @@ func (l listing[T]) watch(ctx context.Context, e *env, c *client.Client) error {
 	}
 }
 
-func (e *env) repaint(text []byte) error {
-	if terminal(e.out) >= 0 && e.human() {
-		_, height := e.size(e.out)
-		lines := bytes.SplitAfter(text, []byte("\n"))
-		if len(lines) > height { // the newest are on top
-			text = bytes.Join(lines[:height-1], nil)
+// repaint prints the list over the one before, as much of it as the terminal has lines.
+func (l listing[T]) repaint(e *env, items []T) error {
+	var b bytes.Buffer
+	switch {
+	case e.output == "yaml":
+		b.WriteString("---\n")
+		fallthrough
+	case !e.human():
+		text, err := e.encode(list(items))
+		if err != nil {
+			return err
 		}
-		fmt.Fprint(e.out, "\x1b[H\x1b[2J")
-	} else if e.output == "yaml" {
-		fmt.Fprintln(e.out, "---")
+		b.Write(text)
+	default:
+		e.print(&b, l.table(items))
+		if _, height := e.size(e.out); height > 1 {
+			lines := bytes.SplitAfter(b.Bytes(), []byte("\n"))
+			top := bytes.Join(lines[:min(len(lines), height-1)], nil)
+			b.Reset()
+			b.WriteString("\x1b[H\x1b[2J" + string(top))
+		}
 	}
-	_, err := e.out.Write(text)
+	_, err := e.out.Write(b.Bytes())
 	return err
 }
