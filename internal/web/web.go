@@ -120,5 +120,9 @@ func WriteError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(kind.HTTPStatus())
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": kind.HTTPStatus(), "kind": kind.String(), "message": err.Error()}) // the caller may be gone
+	_ = json.NewEncoder(w).Encode(struct { // the caller may be gone
+		Status  int    `json:"status"`
+		Kind    string `json:"kind"`
+		Message string `json:"message"`
+	}{kind.HTTPStatus(), kind.String(), err.Error()})
 }
