@@ -22,7 +22,17 @@ type document struct {
 type operation struct {
 	OperationID string `json:"operationId"`
 	Summary     string `json:"summary"`
-	Responses   map[string]struct {
+	Parameters  []struct {
+		Name   string `json:"name"`
+		In     string `json:"in"`
+		Schema schema `json:"schema"`
+	} `json:"parameters"`
+	Body struct {
+		Content map[string]struct {
+			Schema schema `json:"schema"`
+		} `json:"content"`
+	} `json:"requestBody"`
+	Responses map[string]struct {
 		Content map[string]struct {
 			Schema schema `json:"schema"`
 		} `json:"content"`
@@ -180,7 +190,8 @@ func names(t any) []string {
 		return []string{s}
 	}
 	var out []string
-	for _, s := range t.([]any) {
+	list, _ := t.([]any)
+	for _, s := range list {
 		out = append(out, s.(string))
 	}
 	return out

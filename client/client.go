@@ -70,9 +70,10 @@ func transport(dial func(ctx context.Context, network, addr string) (net.Conn, e
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	t := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: 10 * time.Second}
-	t.Proxy = http.ProxyFromEnvironment
-	return t
+	return &http.Transport{
+		DialContext: dial, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute,
+		TLSHandshakeTimeout: 10 * time.Second, ExpectContinueTimeout: 5 * time.Second,
+	}
 }
 
 // request is one call.
@@ -117,6 +118,9 @@ func (c *Client) once(ctx context.Context, q request) (*http.Response, error) {
 	}
 	if q.accept != "" {
 		req.Header.Set("Accept", q.accept)
+	}
+	if q.body != nil && req.ContentLength <= 0 {
+		req.Header.Set("Expect", "100-continue") // an upload that is refused is not sent
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
