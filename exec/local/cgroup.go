@@ -198,12 +198,17 @@ func (g cgroup) oom() bool { return g.counter("oom_kill", "memory.oom_control", 
 func (g cgroup) refused() int { return g.counter("max", "pids.events") }
 
 // pids lists the group's processes.
-func (g cgroup) pids() []string {
+func (g cgroup) pids() (pids []int) {
 	for _, dir := range g.folders() {
 		b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		return strings.Fields(string(b)) // each controller of version 1 has the same
+		for _, f := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 0 { // 0 is one of another PID namespace
+				pids = append(pids, pid)
+			}
+		}
+		break // each controller of version 1 has the same
 	}
-	return nil
+	return pids
 }
 
 // kill ends every process of the group and waits until none is left; it tells whether it succeeded.
@@ -220,10 +225,8 @@ func (g cgroup) kill() bool {
 		if !g.V2 || os.WriteFile(filepath.Join(groupRoot, g.Path, "cgroup.kill"), []byte("1"), 0) != nil {
 			// Frozen, so that none forks while the list is walked.
 			os.WriteFile(freezer, []byte("FROZEN"), 0) //nolint:errcheck // without a freezer it takes more rounds
-			for _, p := range g.pids() {
-				if n, err := strconv.Atoi(p); err == nil && n > 1 {
-					unix.Kill(n, unix.SIGKILL) //nolint:errcheck // it may have ended
-				}
+			for _, pid := range g.pids() {
+				unix.Kill(pid, unix.SIGKILL) //nolint:errcheck // it may have ended
 			}
 			os.WriteFile(freezer, []byte("THAWED"), 0) //nolint:errcheck // see above
 		}
@@ -263,7 +266,7 @@ func (in intent) limitFeatures(g cgroup, why error, p *plan) []exec.Feature {
 			feature("memory-limit", true, "%v", l.Memory)
 		} else {
 			p.Rlimits[unix.RLIMIT_DATA] = uint64(l.Memory)
-			feature("memory-limit", false, "%v for each of its processes, not for all together", l.Memory)
+			feature("memory-limit", false, "%v for each of its processes; all together are looked at and ended above that", l.Memory)
 		}
 	}
 	if l.CPU > 0 {
@@ -274,33 +277,52 @@ func (in intent) limitFeatures(g cgroup, why error, p *plan) []exec.Feature {
 		}
 	}
 	if n := in.bounds().Processes; n > 0 {
-		if !grouped {
-			p.Rlimits[unix.RLIMIT_NPROC] = uint64(n + ownProcesses + in.others())
+		exact := in.Level == "user" && countsByNamespace()
+		switch {
+		case grouped:
+			feature("process-limit", true, "%d processes and threads", n)
+		case exact:
+			p.Rlimits[unix.RLIMIT_NPROC] = uint64(n + ownProcesses)
+			feature("process-limit", true, "%d processes and threads", n)
+		default:
+			// The kernel counts those of all tasks of the user together, and later ones come on top.
+			p.Rlimits[unix.RLIMIT_NPROC] = uint64(in.others() + n + shared)
+			feature("process-limit", false, "%d processes and threads for a moment, by looking at it", n)
 		}
-		feature("process-limit", true, "%d processes and threads", n)
 	}
 	if l.Disk > 0 {
-		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(l.Disk)
+		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(max(l.Disk, l.Memory)) // files in memory are files too
 		out = append(out, exec.Feature{Name: "disk-limit", Enforced: true, Detail: fmt.Sprintf("%v: no file may be larger, and the task is ended when all of its files are", l.Disk)})
 	}
 	return out
 }
 
+// shared is how many processes other tasks of the same user may start, where the kernel counts them together.
+const shared = 4096
+
 // others counts the processes that the kernel counts with the task's when it has no group: those of its user.
-func (in intent) others() (n int) {
+func (in intent) others() int {
 	uid := in.UID
 	if uid == 0 {
-		if in.Level == "user" {
-			return 0 // they are counted by user namespace
-		}
 		uid = os.Geteuid()
 	}
+	var theirs []int
 	for _, pid := range processes() {
 		var st unix.Stat_t
 		if unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) == nil && int(st.Uid) == uid {
-			tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-			n += len(tasks)
+			theirs = append(theirs, pid)
 		}
 	}
-	return n
+	return threads(theirs)
+}
+
+// countsByNamespace tells whether the kernel counts processes by user and user namespace, as it does from Linux 5.14 on.
+func countsByNamespace() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor) //nolint:errcheck // 0.0 is an old kernel
+	return major > 5 || major == 5 && minor >= 14
 }

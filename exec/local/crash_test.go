@@ -114,7 +114,7 @@ func pids(t *testing.T, data string) (shim, init int) {
 func TestAKilledShimTakesItsTaskAlongAndIsLost(t *testing.T) {
 	everyLevel(t, func(t *testing.T, at string) {
 		l, data := hall(t, at)
-		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & echo ready; sleep 61; true`)
+		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & while [ ! -s $LINESHAFT_OUT/beat ]; do sleep 0.02; done; echo ready; sleep 61; true`)
 		tk.Secrets = []exec.Secret{{File: "key", Value: []byte("x")}}
 		if err := l.Start(t.Context(), tk); err != nil {
 			t.Fatal(err)
@@ -149,7 +149,7 @@ func TestAKilledShimTakesItsTaskAlongAndIsLost(t *testing.T) {
 func TestTheNextAttemptStartsOnlyWhenNothingOfAKilledOneRuns(t *testing.T) {
 	everyLevel(t, func(t *testing.T, at string) {
 		l, data := hall(t, at)
-		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & echo ready; sleep 61; true`)
+		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & while [ ! -s $LINESHAFT_OUT/beat ]; do sleep 0.02; done; echo ready; sleep 61; true`)
 		if err := l.Start(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}

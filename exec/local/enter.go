@@ -57,6 +57,8 @@ func enter() (what string, err error) {
 			return "set a limit", err
 		}
 	}
+	unix.Umask(0o022)
+	unix.KeyctlJoinSessionKeyring("") //nolint:errcheck // the server's keys are not the task's, where the kernel has keys at all
 	if err := giveUp(); err != nil {
 		return "give up privileges", err
 	}

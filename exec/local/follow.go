@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	osexec "os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -26,12 +25,13 @@ const lookEvery = 250 * time.Millisecond
 // crowded is for how many looks in a row a task may be refused new processes before it is ended.
 const crowded = 20
 
+// leastFile is what a file counts that holds nothing: it takes up its entry.
+const leastFile = 1 << 10
+
 // follow keeps the attempt within its limits until init has ended.
 func (s *shim) follow() {
 	ended := make(chan error, 1)
 	go func() { ended <- s.init.cmd.Wait() }()
-	asked := make(chan os.Signal, 4)
-	signal.Notify(asked, syscall.SIGTERM, syscall.SIGINT)
 	look := time.NewTimer(lookEvery)
 	defer look.Stop()
 	var timeout, kill <-chan time.Time
@@ -39,7 +39,7 @@ func (s *shim) follow() {
 		timeout = time.After(t)
 	}
 	if exists(filepath.Join(s.dir, stopFile)) { // it came before the shim could take signals
-		asked <- syscall.SIGTERM
+		s.asked <- syscall.SIGTERM
 	}
 	end := func(reason string, grace time.Duration) {
 		if s.status.Reason == "" {
@@ -56,7 +56,7 @@ func (s *shim) follow() {
 		case err := <-ended:
 			s.ended(err)
 			return
-		case <-asked:
+		case <-s.asked:
 			order := stopOrder{Grace: s.in.Task.Grace}
 			readJSON(filepath.Join(s.dir, stopFile), &order) //nolint:errcheck // without one the task's own grace holds
 			end("canceled", order.Grace)
@@ -96,7 +96,13 @@ func (s *shim) ended(err error) {
 		s.status.ExitCode, s.status.Reason = -1, err.Error()
 	}
 	if s.status.Reason == "" && s.status.ExitCode != 0 {
+		if s.group.Path == "" && !s.level.mounts() { // what it started still runs
+			end.Crowded = threads(s.members()) >= s.in.bounds().Processes
+		}
 		s.status.Reason = s.cause(end)
+	}
+	if w := (watch{s: s}); s.status.Reason == "" && w.overDisk() { // since the last look
+		s.status.Reason = "disk"
 	}
 	s.group.kill()
 	killChildren()
@@ -113,7 +119,7 @@ func (s *shim) cause(end ending) string {
 		return "oom"
 	case end.Signal == int(unix.SIGXFSZ):
 		return "disk"
-	case s.group.refused() > 0:
+	case s.group.refused() > 0 || end.Crowded:
 		return "processes"
 	case s.status.Signal != "":
 		return "killed"
@@ -160,21 +166,46 @@ type watch struct {
 
 // look gives the reason to end the task, or "".
 func (w *watch) look() string {
-	refused := w.s.group.refused()
-	if refused > w.refused {
-		w.in++
-	} else {
-		w.in = 0
+	if reason := w.crowd(); reason != "" {
+		return reason
 	}
-	w.refused = refused
-	if w.in >= crowded {
-		return "processes"
-	}
-	limit := int64(w.s.in.Task.Limits.Disk)
-	if limit > 0 && w.used() > limit {
+	if w.overDisk() {
 		return "disk"
 	}
 	return w.full()
+}
+
+func (w *watch) overDisk() bool {
+	limit := int64(w.s.in.Task.Limits.Disk)
+	return limit > 0 && w.used() > limit
+}
+
+// crowd looks at the task's processes: whether it is refused new ones all the time and, where no group bounds it, how
+// much memory they hold.
+func (w *watch) crowd() string {
+	over := false
+	if w.s.group.Path != "" {
+		refused := w.s.group.refused()
+		over = refused > w.refused
+		w.refused = refused
+	} else {
+		pids := w.s.members()
+		n, most := threads(pids), w.s.in.bounds().Processes
+		if n > 2*most { // nothing but these looks stops it
+			return "processes"
+		}
+		over = n >= most
+		if limit := int64(w.s.in.Task.Limits.Memory); limit > 0 && resident(pids, limit) > limit {
+			return "oom"
+		}
+	}
+	if w.in++; !over {
+		w.in = 0
+	}
+	if w.in >= crowded {
+		return "processes"
+	}
+	return ""
 }
 
 // full ends a task that holds a good part of a disk on which almost nothing is left.
@@ -207,7 +238,7 @@ func (w *watch) used() (bytes int64) {
 			}
 			if info, err := e.Info(); err == nil {
 				if st, ok := info.Sys().(*syscall.Stat_t); ok {
-					bytes += st.Blocks * 512
+					bytes += max(st.Blocks*512, leastFile)
 				}
 			}
 			return nil
@@ -227,8 +258,12 @@ func (s *shim) deleted(place string) (bytes int64) {
 		return 0
 	}
 	seen := map[uint64]bool{}
-	for _, pid := range s.group.pids() {
-		dir := filepath.Join("/proc", pid, "fd")
+	pids := s.group.pids()
+	if s.group.Path == "" {
+		pids = s.members()
+	}
+	for _, pid := range pids {
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			var st unix.Stat_t

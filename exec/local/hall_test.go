@@ -10,7 +10,9 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +32,13 @@ func TestMain(m *testing.M) {
 		case "as-server":
 			os.Exit(asServer(os.Args[2:]))
 		case "as-glutton":
-			asGlutton()
+			asGlutton(1024)
+			return
+		case "as-herd":
+			asHerd()
+			return
+		case "as-one-of-herd":
+			asGlutton(50)
 			return
 		case "as-vandal":
 			asVandal(os.Args[2:])
@@ -58,12 +66,25 @@ func asServer(args []string) int {
 	return 0
 }
 
-func asGlutton() {
+func asGlutton(mebibytes int) {
 	var held [][]byte
-	for range 1024 { // a GiB in all
+	for range mebibytes {
 		held = append(held, bytes.Repeat([]byte{1}, 1<<20))
 	}
 	fmt.Println("ate", len(held), "MiB")
+	if mebibytes < 1024 {
+		time.Sleep(20 * time.Second)
+	}
+	runtime.KeepAlive(held)
+}
+
+// asHerd is many processes of which none eats too much.
+func asHerd() {
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() { osexec.Command("/proc/self/exe", "as-one-of-herd").Run() })
+	}
+	all.Wait()
 }
 
 func task(job string, attempt int, script string) exec.Task {

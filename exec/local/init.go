@@ -36,7 +36,8 @@ type plan struct {
 	Dir       string // of work, out and, without mounts, tmp
 	Argv      []string
 	Env       []string
-	UID       int // 0: stay
+	UID       int    // 0: stay
+	User      string // the account
 	Hide      []string
 	Read      []string
 	Devices   string
@@ -61,8 +62,9 @@ type report struct {
 
 // ending is what init says when the program has ended.
 type ending struct {
-	Code   int
-	Signal int
+	Code    int
+	Signal  int
+	Crowded bool // as many processes were there as there may be
 }
 
 // paths are where the task finds what is its own.
@@ -206,9 +208,16 @@ func (i *initProcess) run() (ending, error) {
 		case do := <-i.requests:
 			do()
 		case end := <-done:
+			end.Crowded = i.crowded()
 			return end, nil
 		}
 	}
+}
+
+// crowded tells whether the task has all the processes that it may have, where the kernel counts them for it alone.
+func (i *initProcess) crowded() bool {
+	most := i.plan.Rlimits[unix.RLIMIT_NPROC]
+	return most > 0 && i.plan.Mounts && uint64(threads(processes())) >= most*9/10
 }
 
 // start starts a program with the task's rights by way of enter. The descriptors that it inherits are numbered from 3.

@@ -161,24 +161,35 @@ func admitted(at string, st exec.Status, what string) bool {
 func TestATaskRunsWithoutPrivilegesAsAUserOfItsOwn(t *testing.T) {
 	everyLevel(t, func(t *testing.T, at string) {
 		l, _ := hall(t, at)
-		script := `grep -E '^(NoNewPrivs|CapInh|CapPrm|CapEff|CapAmb|Groups)' /proc/self/status; id -u; ulimit -c`
+		script := `grep -E '^(NoNewPrivs|CapInh|CapPrm|CapEff|CapAmb|Groups|SigIgn|SigBlk)' /proc/self/status; ulimit -c; umask; id -u; id -un 2>/dev/null || echo nobody; id -G`
 		out, st := run(t, l, task("1", 1, script))
-		for _, want := range []string{"NoNewPrivs:\t1", "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"} {
+		for _, want := range []string{
+			"NoNewPrivs:\t1", "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000",
+			"SigIgn:\t0000000000000000", "SigBlk:\t0000000000000000", "\n0\n0022\n",
+		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %q in %s", want, out)
 			}
 		}
+		if os.Getuid() != 0 {
+			return
+		}
 		bob := task("2", 1, script)
-		bob.User = "bob"
+		bob.User = "bob: \n"
 		theirs, _ := run(t, l, bob)
-		uid := func(s string) string { return strings.Split(strings.TrimSpace(s), "\n")[6-0] }
-		if os.Getuid() == 0 {
-			if uid(out) == "0" || uid(out) == uid(theirs) || !enforced(st, "own-user") {
-				t.Errorf("users %s and %s, %+v", uid(out), uid(theirs), st.Isolation)
-			}
-			if again, _ := run(t, l, task("3", 1, script)); uid(again) != uid(out) {
-				t.Errorf("an account is user %s first and %s later", uid(out), uid(again))
-			}
+		again, _ := run(t, l, task("3", 1, script))
+		id := func(s string) (uid, name, groups string) {
+			lines := strings.Split(strings.TrimSpace(s), "\n")
+			n := len(lines)
+			return lines[n-3], lines[n-2], lines[n-1]
+		}
+		uid, name, groups := id(out)
+		other, otherName, _ := id(theirs)
+		if later, _, _ := id(again); uid == "0" || uid == other || uid != later || groups != uid || !enforced(st, "own-user") {
+			t.Errorf("users %s and %s, later %s, groups %s, %+v", uid, other, later, groups, st.Isolation)
+		}
+		if at == "root" && (name != "alice" || otherName != "bob___") {
+			t.Errorf("names %s and %s", name, otherName)
 		}
 	})
 }

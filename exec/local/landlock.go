@@ -45,6 +45,8 @@ func (p *plan) restrict(inMemory bool) error {
 	var rules []landlock.Rule
 	if p.Mounts { // what there is may be listed: it is the task's own
 		rules = append(rules, landlock.PathAccess(ll.AccessFSReadDir, "/"))
+		// Threads are named through files of /proc, CUDA's among them. What is another's there is not this user's to write.
+		rules = append(rules, landlock.PathAccess(ll.AccessFSReadFile|ll.AccessFSReadDir|ll.AccessFSWriteFile, "/proc"))
 	}
 	for _, path := range read {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {

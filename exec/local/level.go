@@ -12,6 +12,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,33 @@ const spaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 
 // levels lists what may work for this server, the strongest first. The last always works.
 func levels() []level {
-	if os.Geteuid() == 0 {
+	if os.Geteuid() == 0 && firstID() != 0 {
 		return []level{{name: "root", flags: spaces, own: true}, {name: "root-bare", own: true}}
 	}
 	return []level{{name: "user", flags: spaces | unix.CLONE_NEWUSER, user: true}, {name: "user-bare"}}
+}
+
+// firstID is the first of a range of user IDs that no system gives to anyone, or, in a container that has fewer, of one
+// that is mapped there. 0 says that this root has no IDs to give.
+func firstID() int {
+	for _, id := range []int{1_879_100_000, 40_000} {
+		if mapped("/proc/self/uid_map", id) && mapped("/proc/self/gid_map", id) {
+			return id
+		}
+	}
+	return 0
+}
+
+// mapped tells whether a user namespace knows an ID.
+func mapped(path string, id int) bool {
+	b, _ := os.ReadFile(path)
+	for line := range strings.Lines(string(b)) {
+		var inside, outside, size int
+		if n, _ := fmt.Sscan(line, &inside, &outside, &size); n == 3 && id >= inside && id-inside < size {
+			return true
+		}
+	}
+	return false
 }
 
 func levelNamed(name string) (level, error) {

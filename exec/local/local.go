@@ -43,7 +43,7 @@ func New(opt Options) (*Local, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	def(&opt.FirstID, 200_000)
+	def(&opt.FirstID, firstID())
 	def(&opt.Processes, 4096)
 	def(&opt.Unpacked, 8*units.GiB)
 	def(&opt.Reserve, 256*units.MiB)
@@ -117,7 +117,7 @@ func (l *Local) newIntent(t exec.Task) intent {
 // plan is init's, but for what only the shim knows.
 func (in intent) plan(l level, place string) plan {
 	return plan{
-		Dir: place, Argv: in.Task.Argv, UID: in.UID, Hide: in.Hide, Read: in.Read, Devices: in.Devices, Nodes: in.Nodes,
+		Dir: place, Argv: in.Task.Argv, UID: in.UID, User: in.Task.User, Hide: in.Hide, Read: in.Read, Devices: in.Devices, Nodes: in.Nodes,
 		Limits: in.Task.Limits, Inherit: len(in.FDs), Paths: in.Paths, Mounts: l.mounts(), Network: true,
 	}
 }
@@ -161,10 +161,7 @@ func (l *Local) Start(ctx context.Context, t exec.Task) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return diskFault(op, err)
 	}
-	held, err := lock(lockOf(dir), t.Ref.Attempt)
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
-		return errs.Errorf(op, errs.Conflict, "another attempt of task %s.%d still runs", t.Ref.Job, t.Ref.Index)
-	}
+	held, err := l.take(ctx, t.Ref)
 	if err != nil {
 		return diskFault(op, err)
 	}
@@ -228,10 +225,25 @@ func (l *Local) fence(ref exec.TaskRef, dir string) (done bool, err error) {
 		return true, nil
 	case newest > ref.Attempt:
 		return false, errs.Errorf(op, errs.Conflict, "attempt %v is older than attempt %d, which was already started", ref, newest)
-	case held:
-		return false, errs.Errorf(op, errs.Conflict, "attempt %d of task %s.%d still runs", last, ref.Job, ref.Index)
 	}
 	return false, nil
+}
+
+// take takes the task's lock. The shim of an attempt that has ended gives it up in a moment.
+func (l *Local) take(ctx context.Context, ref exec.TaskRef) (*os.File, error) {
+	const op = "local.Start"
+	path := lockOf(l.folder(ref))
+	for end := time.Now().Add(reclaimWait); ; time.Sleep(2 * time.Millisecond) {
+		held, err := lock(path, ref.Attempt)
+		if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EACCES) {
+			return held, err
+		}
+		last, _ := holder(path)
+		over := exists(filepath.Join(filepath.Dir(path), itoa(last), exitFile))
+		if !over || ctx.Err() != nil || time.Now().After(end) {
+			return nil, errs.Errorf(op, errs.Conflict, "attempt %d of task %s.%d still runs", last, ref.Job, ref.Index)
+		}
+	}
 }
 
 // intend settles what the attempt gets.
@@ -300,6 +312,10 @@ func (l *Local) launch(ctx context.Context, dir string, t exec.Task, held *os.Fi
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.ExtraFiles = files
+	if last, err := os.OpenFile(filepath.Join(dir, "shim.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
+		defer last.Close()
+		cmd.Stderr = last // what it says when it breaks
+	}
 	if err := cmd.Start(); err != nil {
 		return errs.Errorf(op, errs.Unavailable, "cannot start the task's shim: %v", err)
 	}
@@ -310,11 +326,11 @@ func (l *Local) launch(ctx context.Context, dir string, t exec.Task, held *os.Fi
 		return errs.E(op, errs.Other, err)
 	}
 	taken.Close()
-	return hear(ctx, heard)
+	return hear(ctx, heard, dir)
 }
 
 // hear waits for the shim's word: nothing, or what is wrong.
-func hear(ctx context.Context, r *os.File) error {
+func hear(ctx context.Context, r *os.File, dir string) error {
 	const op = "local.Start"
 	stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // a pipe has deadlines
 	defer stop()
@@ -324,7 +340,7 @@ func hear(ctx context.Context, r *os.File) error {
 	}
 	var w word
 	if json.Unmarshal(b, &w) != nil {
-		return errs.Errorf(op, errs.Unavailable, "the task's shim ended before it could start the program")
+		return errs.Errorf(op, errs.Unavailable, "the task's shim ended before it could start the program; %s may say why", filepath.Join(dir, "shim.log"))
 	}
 	if w.Message == "" {
 		return nil

@@ -71,7 +71,7 @@ func makeProc(own *exec.Feature) error {
 // pivot makes a tmpfs the root, over the attempt's own folder as that is there for certain; the machine's root is at
 // before then.
 func (p *plan) pivot() error {
-	if err := unix.Mount("tmpfs", p.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=1m"); err != nil {
+	if err := unix.Mount("tmpfs", p.Dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=8m"); err != nil {
 		return err
 	}
 	if err := os.Mkdir(p.Dir+before, 0o755); err != nil {
@@ -151,9 +151,10 @@ func (p *plan) bindOwn() error {
 	return os.Symlink("/tmp", "/var/tmp")
 }
 
+// tmpSize bounds a folder in memory. What lies there counts as the task's memory too.
 func (p *plan) tmpSize() string {
-	if p.Limits.Disk > 0 {
-		return fmt.Sprintf(",size=%d", int64(p.Limits.Disk))
+	if p.Limits.Memory > 0 {
+		return fmt.Sprintf(",size=%d", int64(p.Limits.Memory))
 	}
 	return ",size=50%"
 }
@@ -229,7 +230,43 @@ func (p *plan) bindSystem() error {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
+	if err := p.bindNames(); err != nil {
+		return err
+	}
 	return p.bindResolver()
+}
+
+// bindNames makes the task's user ID a known one, under the account's name: programs look theirs up.
+func (p *plan) bindNames() error {
+	if p.UID == 0 {
+		return nil // the server's own user is known, or not, as ever
+	}
+	name := strings.Map(func(r rune) rune {
+		if r <= ' ' || r == ':' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, p.User)
+	if err := os.MkdirAll(inside, 0o755); err != nil {
+		return err
+	}
+	for file, line := range map[string]string{
+		"passwd": fmt.Sprintf("%s:x:%d:%d::%s/work:/bin/sh\n", name, p.UID, p.UID, inside),
+		"group":  fmt.Sprintf("%s:x:%d:\n", name, p.UID),
+	} {
+		known, err := os.ReadFile(before + "/etc/" + file)
+		if err != nil {
+			continue // a machine without such files needs none
+		}
+		own := inside + "/" + file
+		if err := os.WriteFile(own, append(known, line...), 0o644); err != nil {
+			return err
+		}
+		if err := bind(own, "/etc/"+file, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bindResolver shows the folder that /etc/resolv.conf leads to, where a program keeps that under /run.

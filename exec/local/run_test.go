@@ -167,7 +167,7 @@ func TestAnExitCodeAbove128IsNotTakenForASignal(t *testing.T) {
 func TestWhatATaskLeavesInTheBackgroundEndsWithIt(t *testing.T) {
 	everyLevel(t, func(t *testing.T, at string) {
 		l, _ := hall(t, at)
-		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & sleep 0.2; echo done`)
+		tk := task("1", 1, `setsid sh -c 'while true; do date +%s%N > $LINESHAFT_OUT/beat; sleep 0.02; done' & while [ ! -s $LINESHAFT_OUT/beat ]; do sleep 0.02; done`)
 		if _, st := run(t, l, tk); st.ExitCode != 0 {
 			t.Errorf("%+v", st)
 		}

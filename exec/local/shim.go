@@ -79,7 +79,8 @@ type shim struct {
 	status   exec.Status
 	group    cgroup
 	init     *started
-	logged   chan struct{} // closed when the log is complete
+	asked    chan os.Signal // to stop
+	logged   chan struct{}  // closed when the log is complete
 	features []exec.Feature
 }
 
@@ -88,8 +89,10 @@ func shimMain(args []string) int {
 	// The child gets SIGKILL when the thread that started it ends: this thread must not.
 	runtime.LockOSThread()
 	keepFromChildren()
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	s := &shim{word: os.NewFile(fdWord, "word")}
+	s := &shim{word: os.NewFile(fdWord, "word"), asked: make(chan os.Signal, 4)}
+	// From the first moment on: an order to stop must not end the shim itself.
+	signal.Notify(s.asked, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE) // caught, not ignored: the program would ignore them too
 	if len(args) != 1 {
 		return 2
 	}

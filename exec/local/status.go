@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -150,8 +149,7 @@ func sweep(mark string) bool {
 	}
 	none := true
 	for _, pid := range processes() {
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil || !bytes.Contains(env, []byte(markVar+"="+mark+"\x00")) || startOf(pid) == 0 {
+		if !marked(pid, mark) {
 			continue
 		}
 		none = false
