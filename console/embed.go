@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"embed"
-	"encoding/base64"
 	"io/fs"
 	"net/http"
 	"path"
@@ -93,9 +92,7 @@ func (h handler) file(w http.ResponseWriter, r *http.Request, name string) {
 
 // page serves the application with a fresh nonce.
 func (h handler) page(w http.ResponseWriter, r *http.Request) {
-	raw := make([]byte, 18)
-	rand.Read(raw) //nolint:errcheck // it does not return an error
-	nonce := base64.RawURLEncoding.EncodeToString(raw)
+	nonce := rand.Text()
 	body, err := fs.ReadFile(h.files, "index.html")
 	if err != nil {
 		body = unbuilt

@@ -83,8 +83,8 @@ export function useSignOut() {
   return async () => {
     try {
       await call('DELETE', '/session');
-      client.clear();
       client.setQueryData(['session'], null);
+      client.removeQueries({ predicate: (q) => q.queryKey[0] !== 'session' });
     } catch (err) {
       failed(t, err);
     }
@@ -118,7 +118,7 @@ export function Shell({ me, children }: { me: Me; children: ReactNode }) {
   const place = placeOf(pathname);
   const close = () => setOpen('');
   useKeys({ palette: () => setOpen('palette'), help: () => setOpen('help'), go: (path) => void navigate(path) });
-  useEffect(() => { setOpen(''); scrollTo(0, 0); }, [pathname]);
+  useEffect(() => { scrollTo(0, 0); }, [pathname]);
   const mac = /Mac|iPhone|iPad/.test(navigator.platform);
   const inner = place && place.path !== '/' && pathname.length > place.path.length ? decodeURIComponent(pathname.slice(place.path.length + 1)) : '';
 

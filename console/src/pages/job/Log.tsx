@@ -1,6 +1,6 @@
 import { Button } from '@mantine/core';
 import { useEffect, useRef, useState } from 'react';
-import { download, query, request } from '../../api/client';
+import { ApiError, download, query, request } from '../../api/client';
 import { ended, type Job } from '../../api/types';
 import { useT } from '../../i18n';
 import { Download } from '../../ui/icons';
@@ -32,7 +32,8 @@ export function Log({ j }: { j: Job }) {
   const box = useRef<HTMLPreElement>(null);
   const tasks = j.tasks ?? [];
   const attempt = tasks[task]?.attempt ?? 0;
-  const over = ended(j.state);
+  const over = useRef(false);
+  over.current = ended(j.state);
 
   useEffect(() => {
     setText('');
@@ -45,17 +46,26 @@ export function Log({ j }: { j: Job }) {
     // A chatty program sends thousands of pieces a second; the page shows ten states of them.
     const show = () => { timer = undefined; const piece = held; held = ''; setText((old) => append(old, piece)); };
     void (async () => {
-      try {
-        const res = await request('GET', query(`/jobs/${j.id}/logs`, { task, follow: true }), { signal: stop.signal, headers: { Accept: 'text/plain' } });
-        const reader = res.body!.getReader();
-        for (;;) {
-          const { done, value } = await reader.read();
-          if (done) break;
-          held += decoder.decode(value, { stream: true });
-          timer ??= setTimeout(show, 100);
+      let read = 0;
+      while (!stop.signal.aborted) {
+        const last = over.current;
+        try {
+          const res = await request('GET', query(`/jobs/${j.id}/logs`, { task, offset: read, follow: true }), { signal: stop.signal, headers: { Accept: 'text/plain' } });
+          const reader = res.body!.getReader();
+          for (;;) {
+            const { done, value } = await reader.read();
+            if (done) break;
+            read += value.length;
+            held += decoder.decode(value, { stream: true });
+            timer ??= setTimeout(show, 100);
+          }
+          // The end of the stream is the end of the log once the job is over; before, the server went away.
+          if (last) return;
+        } catch (err) {
+          if (stop.signal.aborted) return;
+          if (err instanceof ApiError && err.status > 0 && err.status < 500) return setError(err);
         }
-      } catch (err) {
-        if (!stop.signal.aborted) setError(err);
+        await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     })();
     return () => { stop.abort(); clearTimeout(timer); };
@@ -87,7 +97,7 @@ export function Log({ j }: { j: Job }) {
     >
       {error !== undefined && <div className="b"><Problem error={error} retry={() => setRound(round + 1)} /></div>}
       <pre className="log" ref={box} onScroll={scrolled} tabIndex={0} role="log" aria-label={t('log')} aria-live="off">
-        {text || <span className="dim">{!attempt ? t('log.not_started') : over ? t('log.empty') : t('log.waiting')}</span>}
+        {text || <span className="dim">{!attempt ? t('log.not_started') : ended(j.state) ? t('log.empty') : t('log.waiting')}</span>}
       </pre>
     </Card>
   );
