@@ -97,6 +97,16 @@ func verify(s *system, w *work) (far, right float64, err error) {
 	return far, right, nil
 }
 
+// equal compares two answers. Joined rows are added up in another order, hence the room.
+func equal(got, want []float32) error {
+	for j, v := range want {
+		if len(got) != len(want) || math.Abs(float64(got[j]-v)) > 1e-5 {
+			return fmt.Errorf("under load %v is answered, %v is right", got, want)
+		}
+	}
+	return nil
+}
+
 // load asks for a while with many clients and measures.
 func load(ctx context.Context, s *system, w *work, clients int, length time.Duration) (result, error) {
 	requests := make([][]byte, len(w.images))
@@ -112,7 +122,7 @@ func load(ctx context.Context, s *system, w *work, clients int, length time.Dura
 	start := time.Now()
 	var all sync.WaitGroup
 	for n := range clients {
-		all.Go(func() { taken[n], faults[n] = drive(ctx, s, requests, n, start.Add(length)) })
+		all.Go(func() { taken[n], faults[n] = drive(ctx, s, w, requests, n, start.Add(length)) })
 	}
 	all.Wait()
 	wall := time.Since(start)
@@ -137,8 +147,11 @@ func load(ctx context.Context, s *system, w *work, clients int, length time.Dura
 	}, nil
 }
 
+// checkEvery is which share of the answers is compared under load too.
+const checkEvery = 8
+
 // drive is one client. Each begins at another image, so that no two ask the same at once.
-func drive(ctx context.Context, s *system, requests [][]byte, n int, until time.Time) ([]time.Duration, error) {
+func drive(ctx context.Context, s *system, w *work, requests [][]byte, n int, until time.Time) ([]time.Duration, error) {
 	c, err := dial(s.addr)
 	if err != nil {
 		return nil, err
@@ -150,10 +163,21 @@ func drive(ctx context.Context, s *system, requests [][]byte, n int, until time.
 		if !from.Before(until) {
 			break
 		}
-		if _, err := c.ask(requests[i%len(requests)]); err != nil {
+		body, err := c.ask(requests[i%len(requests)])
+		if err != nil {
 			return nil, err
 		}
 		taken = append(taken, time.Since(from))
+		if s.answer == nil || i%checkEvery != 0 {
+			continue
+		}
+		y, err := s.answer(body)
+		if err == nil {
+			err = equal(y, w.want[i%len(requests)])
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return taken, ctx.Err()
 }

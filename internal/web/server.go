@@ -16,7 +16,7 @@ const (
 	maxHeader     = 64 << 10
 	grace         = 30 * time.Second // before a body or an answer must have moved
 	minRate       = 16 << 10         // bytes a second that a body must come with after that
-	paceStep      = 256 << 10        // the deadline of a body moves every so many bytes
+	paceStep      = 256 << 10        // a deadline moves every so many bytes
 	maxConns      = 8192             // connections at once: more wait in the system's queue
 )
 
@@ -110,11 +110,16 @@ type conn struct {
 	release func()
 }
 
-func (c *conn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(grace)); err != nil {
-		return 0, err
+func (c *conn) Write(b []byte) (n int, err error) {
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(grace)); err != nil {
+			return n, err
+		}
+		k, err := c.Conn.Write(b[n:min(len(b), n+paceStep)])
+		if n += k; err != nil || n == len(b) {
+			return n, err
+		}
 	}
-	return c.Conn.Write(b)
 }
 
 func (c *conn) Close() error {

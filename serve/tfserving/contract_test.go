@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -447,6 +448,27 @@ func TestLimitsAreSaidWith413(t *testing.T) {
 		if resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "upload-limit") {
 			t.Errorf("chunked %v: %d %s", chunked, resp.StatusCode, text)
 		}
+	}
+}
+
+func TestBodiesUnderWayAreBoundedTogether(t *testing.T) {
+	p := open(t, func(o *tfserving.Options) { o.BodyLimit, o.InFlight = 1000, 1500 })
+	c, err := net.Dial("tcp", p.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "POST /v1/models/r:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+	body := `{"instances": [` + twelve("1") + `]` + strings.Repeat(" ", 800) + `}`
+	for code := 0; code != http.StatusTooManyRequests; {
+		var text string
+		if code, text = p.ask(t, "POST", "/v1/models/r:predict", body); code != 200 && (code != 429 || !strings.Contains(text, "under way")) {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	c.Close()
+	for code := 0; code != http.StatusOK; {
+		code, _ = p.ask(t, "POST", "/v1/models/r:predict", body)
 	}
 }
 

@@ -14,7 +14,8 @@
 // Paths match without regard to case, except for the names of models and labels. Errors are {"error": "…"} with
 // TensorFlow Serving's statuses. Numbers are read as the nearest float32, also where TensorFlow Serving refuses whole
 // numbers of more than 24 bits; answers are the shortest decimals that read back as the same float32. Model files have
-// one signature, serving_default. Who may ask is decided by Options.Authorize.
+// one signature, serving_default, with one input and one output of numbers: {"b64": …} is understood and refused, since no
+// tensor here holds bytes. Who may ask is decided by Options.Authorize.
 package tfserving
 
 import (
@@ -25,6 +26,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -43,6 +45,7 @@ type Options struct {
 	// Load seals a model file as a new version, serves it beside the others and gives its number.
 	Load        func(ctx context.Context, actor, model, filename string, body io.Reader) (version int64, err error)
 	BodyLimit   units.Bytes         // of a predict request; 0: 64 MiB
+	InFlight    units.Bytes         // of all predict bodies in memory at once; 0: eight times BodyLimit
 	UploadLimit units.Bytes         // of a model file; 0: 8 GiB
 	Metrics     prometheus.Gatherer // nil: none
 	Guard       web.Options         // who may speak to the port at all
@@ -51,12 +54,16 @@ type Options struct {
 type handler struct {
 	o       Options
 	metrics http.Handler
+	held    atomic.Int64 // bytes of bodies in memory
 }
 
 // New makes the handler of port 8501, guarded against foreign pages and hosts.
 func New(o Options) http.Handler {
 	if o.BodyLimit == 0 {
 		o.BodyLimit = 64 * units.MiB
+	}
+	if o.InFlight == 0 {
+		o.InFlight = 8 * o.BodyLimit
 	}
 	if o.UploadLimit == 0 {
 		o.UploadLimit = 8 * units.GiB

@@ -15,7 +15,7 @@ import (
 )
 
 // maxAnswer bounds what one request may make a model write: a row of one number can ask for a million back.
-const maxAnswer = 64 << 20 // values
+const maxAnswer = 8 << 20 // values
 
 // room is the buffers of one request.
 type room struct {
@@ -113,6 +113,20 @@ func tooLarge(op string, limit units.Bytes) error {
 	return errs.Errorf(op, errs.TooLarge, "the body is larger than %s (body-limit in the configuration): send fewer rows at a time", limit)
 }
 
+// reserve counts the body to those in memory, and refuses it where they would be too many: each is within its limit,
+// but a thousand at once are not.
+func (h *handler) reserve(req *http.Request) (int64, error) {
+	n := req.ContentLength
+	if n < 0 || n > int64(h.o.BodyLimit) {
+		n = int64(h.o.BodyLimit)
+	}
+	if h.held.Add(n) > int64(h.o.InFlight) {
+		h.held.Add(-n)
+		return 0, errs.Errorf("tfserving.reserve", errs.Exhausted, "requests under way hold their limit of %s: try again, or send fewer rows at a time", h.o.InFlight)
+	}
+	return n, nil
+}
+
 var jsonType = []string{"application/json"}
 
 // servePredict answers POST …:predict.
@@ -120,12 +134,16 @@ func (h *handler) servePredict(w http.ResponseWriter, req *http.Request, to targ
 	if _, err := h.o.Authorize(req, "predict", to.model); err != nil {
 		return err
 	}
+	held, err := h.reserve(req)
+	if err != nil {
+		return err
+	}
+	defer h.held.Add(-held)
 	r := rooms.Get().(*room)
 	defer r.put()
 	if err := r.readBody(req, h.o.BodyLimit); err != nil {
 		return err
 	}
-	var err error
 	if r.out, err = r.predict(req.Context(), h.o.Manager, to, r.body, r.out[:0]); err != nil {
 		return err
 	}
