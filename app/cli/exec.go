@@ -29,7 +29,7 @@ CMD it is a shell. The exit code is the program's.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if len(args) > 1 && cmd.ArgsLenAtDash() != 1 {
-				return errs.Errorf("cli.exec", errs.Invalid, "write -- before the program, so that its flags are its own: `lineshaft exec %s -- %s`", args[0], shellWords(args[1:]))
+				return noDash(args)
 			}
 			if len(args) == 1 && !cmd.Flags().Changed("tty") { // a shell at a terminal wants one
 				tty = terminal(e.in) >= 0 && terminal(e.out) >= 0
@@ -56,9 +56,19 @@ CMD it is a shell. The exit code is the program's.`,
 			return err
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if typed := cmd.Flags().Args(); len(typed) > 1 {
+			return noDash(append(typed, "…"))
+		}
+		return flagError(cmd, err)
+	})
 	cmd.Flags().BoolVarP(&tty, "tty", "t", false, "give it a terminal")
 	cmd.Flags().IntVar(&task, "task", 0, "`number` of the task")
 	return cmd
+}
+
+func noDash(args []string) error {
+	return errs.Errorf("cli.exec", errs.Invalid, "write -- before the program, so that its flags are its own: `lineshaft exec %s -- %s`", args[0], shellWords(args[1:]))
 }
 
 // atTerminal hands this terminal over to the program: every key goes to it, ctrl-C too, and it hears of each new size.

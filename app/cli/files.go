@@ -63,7 +63,7 @@ func writeFile(name string, mode os.FileMode, write func(io.Writer) error) (err 
 // text reads a small file, or standard input for "-".
 func (e *env) text(name string, limit int64) ([]byte, error) {
 	const op = "cli.text"
-	var r io.Reader = e.in
+	r := e.in
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {

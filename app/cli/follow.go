@@ -66,9 +66,9 @@ func (e *env) follow(ctx context.Context, c *client.Client, id job.ID) (job.Job,
 		select {
 		case <-ctx.Done():
 			if logs != nil {
-				<-logs
+				err = <-logs
 			}
-			return j, ctx.Err()
+			return j, errors.Join(ctx.Err(), err)
 		case err := <-logs:
 			if err != nil {
 				return j, err
@@ -119,10 +119,9 @@ func (f *follower) train(ctx context.Context, j job.Job) error {
 		total = j.Progress.Epochs
 	}
 	f.tell(total, ended(j))
-	switch p := j.Progress; {
-	case p == nil:
+	if p := j.Progress; p == nil {
 		f.bar.draw(fmt.Sprintf("job/%d %s", j.ID, j.State), -1, "")
-	default:
+	} else {
 		f.bar.draw(fmt.Sprintf("epoch %d/%d", p.Epoch, p.Epochs), p.Fraction, live(*p))
 	}
 	return nil
@@ -223,6 +222,4 @@ func outcome(j job.Job) error {
 }
 
 // interrupted reports whether the error is that the person at the keyboard wants to stop.
-func interrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && (errors.Is(err, context.Canceled) || errs.Is(err, errs.Canceled) || err != nil)
-}
+func interrupted(ctx context.Context, err error) bool { return err != nil && ctx.Err() != nil }
