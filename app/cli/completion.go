@@ -12,7 +12,7 @@ func completionCommand(e *env) *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Print the completion script of a shell: bash, zsh, fish or powershell",
 		Long: `Print the completion script of a shell: bash, zsh, fish or powershell. It completes commands, flags, and what the
-server has: jobs, models, data sets, machines, accounts.`,
+server has: jobs, models, data sets, machines, accounts. That of bash wants the package bash-completion.`,
 		Example: `  source <(lineshaft completion bash)
   lineshaft completion zsh > "${fpath[1]}/_lineshaft"
   lineshaft completion fish > ~/.config/fish/completions/lineshaft.fish`,

@@ -74,6 +74,19 @@ func (e *env) whenPtr(t *time.Time) string {
 // number writes at most four significant digits, without needless zeros.
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
+// rate is how often a second.
+func rate(v float64) string {
+	switch {
+	case v == 0:
+		return ""
+	case v < 0.1:
+		return "<0.1"
+	case v < 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return thousands(int64(math.Round(v)))
+}
+
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 func size(n int64) string { return units.Bytes(n).String() }

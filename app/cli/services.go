@@ -19,7 +19,7 @@ func servicesCommand(e *env) *cobra.Command {
 		table: func(services []serve.Service) *table {
 			t := newTable("no model is in service; `lineshaft deploy MODEL` serves one", "MODEL", "VERSIONS", "REQUESTS>", "ERRORS>", "PER SECOND>", "P50>", "P99>", "SINCE>")
 			for _, s := range services {
-				t.row(s.Model, versionsText(s), thousands(s.Requests), thousands(s.Errors), number(s.RPS), millis(s.P50Ms), millis(s.P99Ms), e.age(s.Created))
+				t.row(s.Model, versionsText(s), thousands(s.Requests), thousands(s.Errors), rate(s.RPS), millis(s.P50Ms), millis(s.P99Ms), e.age(s.Created))
 			}
 			return t
 		},
@@ -63,7 +63,7 @@ func millis(ms float64) string {
 }
 
 func (e *env) serviceDetails(w io.Writer, s serve.Service) {
-	e.details(w, "model", s.Model, "requests", thousands(s.Requests), "errors", thousands(s.Errors), "per second", number(s.RPS),
+	e.details(w, "model", s.Model, "requests", thousands(s.Requests), "errors", thousands(s.Errors), "per second", rate(s.RPS),
 		"p50", millis(s.P50Ms), "p99", millis(s.P99Ms), "since", e.when(s.Created))
 	fmt.Fprintln(w)
 	t := newTable("no versions", "VERSION>", "STATE", "LABELS", "MEMORY>", "REQUESTS>", "ERRORS>", "LOADED>", "ERROR")

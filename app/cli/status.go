@@ -62,7 +62,7 @@ func (e *env) statusDetails(w io.Writer, o api.Overview, me api.Me) {
 	}
 	serving := count(o.Services, "model") + " in service"
 	if o.RPS > 0 {
-		serving += fmt.Sprintf(", %s requests a second, slowest p99 %s", number(o.RPS), millis(o.P99Ms))
+		serving += fmt.Sprintf(", %s requests a second, slowest p99 %s", rate(o.RPS), millis(o.P99Ms))
 	}
 	e.details(w, "server", "Lineshaft "+o.Version+", up "+span(seconds(o.UptimeSeconds)), "you", fmt.Sprintf("%s, role %s, by %s", me.Name, me.Role, me.Via),
 		"console", o.Addresses.Console, "serving", o.Addresses.Serving+" (REST), "+o.Addresses.ServingGRPC+" (gRPC)", "hall", nodes,

@@ -55,7 +55,7 @@ func (t *table) write(w io.Writer, width int, color bool) {
 	widths := t.fit(width)
 	line := func(cells []string, paint bool) {
 		var b strings.Builder
-		for i, c := range cells {
+		for i, c := range cells[:len(widths)] {
 			c = cut(c, widths[i])
 			pad := strings.Repeat(" ", max(0, widths[i]-columns(c)))
 			if paint {
@@ -64,12 +64,12 @@ func (t *table) write(w io.Writer, width int, color bool) {
 			switch {
 			case t.right[i]:
 				b.WriteString(pad + c)
-			case i < len(cells)-1:
+			case i < len(widths)-1:
 				b.WriteString(c + pad)
 			default:
 				b.WriteString(c)
 			}
-			if i < len(cells)-1 {
+			if i < len(widths)-1 {
 				b.WriteString(strings.Repeat(" ", gap))
 			}
 		}
@@ -81,7 +81,8 @@ func (t *table) write(w io.Writer, width int, color bool) {
 	}
 }
 
-// fit gives the columns' widths: as wide as their cells, the widest cut first where a line is too short.
+// fit gives the columns' widths: as wide as their cells, the widest cut first where a line is too short. Where even
+// narrow columns do not fit, those on the right are left out.
 func (t *table) fit(width int) []int {
 	widths := make([]int, len(t.head))
 	for _, r := range append([][]string{t.head}, t.rows...) {
@@ -89,7 +90,17 @@ func (t *table) fit(width int) []int {
 			widths[i] = max(widths[i], columns(c))
 		}
 	}
-	for width > 0 {
+	if width <= 0 {
+		return widths
+	}
+	least := -gap
+	for i, w := range widths {
+		if least += min(w, narrowst) + gap; least > width && i > 1 {
+			widths = widths[:i]
+			break
+		}
+	}
+	for {
 		sum, widest := -gap, 0
 		for i, w := range widths {
 			sum += w + gap
@@ -98,11 +109,10 @@ func (t *table) fit(width int) []int {
 			}
 		}
 		if sum <= width || widths[widest] <= narrowst {
-			break
+			return widths
 		}
 		widths[widest]--
 	}
-	return widths
 }
 
 // painted gives the words of states their colours.

@@ -30,6 +30,9 @@ func TestATableIsCutToTheTerminalAndWholeInAPipe(t *testing.T) {
 	if !strings.Contains(got, "a reason that is mu…") {
 		t.Errorf("cut:\n%s", got)
 	}
+	if got := render(tab, 14); got != "ID  NAME\n 7  手写数字\n12  -\n" {
+		t.Errorf("no room:\n%s", got)
+	}
 	if got := render(newTable("nothing here", "A"), 0); got != "nothing here\n" {
 		t.Errorf("empty: %q", got)
 	}
