@@ -18,6 +18,9 @@ func At(o Options, level string) Options {
 // ABI is the kernel's version of Landlock.
 func ABI() int { return landlockABI() }
 
+// FirstID is the first user ID that a server which is root may give.
+func FirstID() int { return firstID() }
+
 // LogSize is how long a part of a log may become.
 const LogSize = logSize
 

@@ -96,7 +96,7 @@ func task(job string, attempt int, script string) exec.Task {
 
 // myLevels are the levels of isolation that this process can use as a server.
 func myLevels() []string {
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && local.FirstID() != 0 {
 		return []string{"root", "root-bare"}
 	}
 	return []string{"user", "user-bare"}
@@ -229,20 +229,21 @@ func enforced(st exec.Status, name string) bool {
 }
 
 // rerun runs the test binary once more, as another user or from another file, and reports what failed.
-func rerun(t *testing.T, binary, pattern string, uid int) {
+func rerun(t *testing.T, binary, pattern string, uid int, how *syscall.SysProcAttr) {
 	t.Helper()
 	cmd := osexec.Command(binary, "-test.run", pattern, "-test.parallel", "8", "-test.timeout", "3m")
 	cmd.Env = append(os.Environ(), again+"=1", "TMPDIR="+closedFolder(t, uid))
 	cmd.Dir = "/"
-	if uid != 0 {
-		id := uint32(uid)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id, Groups: []uint32{}}}
-	}
+	cmd.SysProcAttr = how
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	} else if !strings.Contains(string(out), "PASS") {
 		t.Errorf("nothing was tested:\n%s", out)
 	}
+}
+
+func as(uid int) *syscall.Credential {
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{}}
 }
 
 // closedFolder is a folder that belongs to a user and that no other may enter.
@@ -268,7 +269,7 @@ func TestAllOfThisHoldsForAServerOfAPlainUserToo(t *testing.T) {
 		return // this is one
 	}
 	t.Parallel()
-	rerun(t, "/proc/self/exe", ".", 65534)
+	rerun(t, "/proc/self/exe", ".", 65534, &syscall.SysProcAttr{Credential: as(65534)})
 }
 
 func TestABinaryThatOnlyRootMayReadRunsTasksOfOtherUsers(t *testing.T) {
@@ -284,5 +285,18 @@ func TestABinaryThatOnlyRootMayReadRunsTasksOfOtherUsers(t *testing.T) {
 	if err := os.WriteFile(binary, self, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	rerun(t, binary, "TestAProgramRuns|TestTheProgramItself", 0)
+	rerun(t, binary, "TestAProgramRuns|TestTheProgramItself", 0, nil)
+}
+
+// In some containers the server is root and has no other user ID to give.
+func TestARootWithoutOtherUsersSeparatesTasksAsAPlainUserDoes(t *testing.T) {
+	if os.Getenv(again) != "" {
+		return // this is one already
+	}
+	t.Parallel()
+	rerun(t, "/proc/self/exe", "TestAProgramRuns|TestTheProgramItself|TestATaskCannotDoHarm|TestSecrets|TestAShellRuns", os.Getuid(), &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	})
 }
