@@ -165,11 +165,14 @@ func (g cgroup) folders() []string {
 	return out
 }
 
+// errGroup is that of a group that can be made and not used.
+var errGroup = errors.New("a process cannot be put into its control group")
+
 // add puts a process, and what it will start, into the group.
 func (g cgroup) add(pid int) error {
 	for _, dir := range g.folders() {
 		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return fmt.Errorf("put the task into its control group: %w", err)
+			return fmt.Errorf("%w: %w", errGroup, err)
 		}
 	}
 	return nil

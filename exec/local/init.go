@@ -102,6 +102,7 @@ func initMain() int {
 	if err != nil || !strings.HasSuffix(string(rest), "go") {
 		return 125 // the shim changed its mind or died
 	}
+	p.Secrets = nil // they are placed
 	i := &initProcess{plan: p, program: program, children: map[int]chan ending{}, requests: make(chan func())}
 	end, err := i.run()
 	if err != nil {

@@ -131,6 +131,9 @@ func startInit(l level, network bool, p plan, extra []*os.File, out *os.File, pl
 	}
 	if err != nil {
 		s.abandon()
+		if errors.Is(err, errGroup) {
+			return nil, err
+		}
 		if errors.Is(err, io.EOF) {
 			err = errs.Errorf(op, errs.Unavailable, "the first process of the sandbox ended at once")
 		}
@@ -190,6 +193,9 @@ func (l *Local) probe() probed {
 		s.abandon()
 		out.level, out.err = try, nil
 		out.features = explain(append(s.first.Features, try.features(p, out.why)...), out.why)
+		if out.why != "" {
+			l.opt.Log.Warn("tasks: they are separated less than they could be", "level", try.name, "why", out.why)
+		}
 		return out
 	}
 	return out

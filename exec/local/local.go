@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"hash/fnv"
 	"io"
 	"log/slog"
 	"os"
@@ -30,9 +31,8 @@ type Local struct {
 	opt     Options
 	machine func() probed // what isolation works, found out at the first call
 
-	mu    sync.Mutex
-	tasks map[string]*sync.Mutex // one start at a time of each task: the fence is checked and the intent written under it
-	ids   sync.Mutex
+	serial [64]sync.Mutex // one start or removal at a time of each task, by a hash of its folder
+	ids    sync.Mutex
 
 	started chan exec.TaskRef // for Watch
 }
@@ -59,8 +59,8 @@ func New(opt Options) (*Local, error) {
 		}
 	}
 	opt.Dir = real([]string{opt.Dir})[0]
-	opt.Hide, opt.Read = real(opt.Hide), real(opt.Read)
-	l := &Local{opt: opt, tasks: map[string]*sync.Mutex{}, started: make(chan exec.TaskRef, 1024)}
+	opt.Hide, opt.Read = real(opt.Hide), readable(opt.Read)
+	l := &Local{opt: opt, started: make(chan exec.TaskRef, 1024)}
 	l.machine = sync.OnceValue(l.probe)
 	return l, nil
 }
@@ -79,6 +79,23 @@ func real(paths []string) []string {
 		out[i] = filepath.Clean(p)
 		if r, err := filepath.EvalSymlinks(p); err == nil {
 			out[i] = r
+		}
+	}
+	return out
+}
+
+// readable lists the folders that tasks may read beside the system's: first where they really are, then the names by
+// which they are known, and where the system's own folders are links to.
+func readable(paths []string) (out []string) {
+	for _, dir := range system {
+		if to, err := filepath.EvalSymlinks(dir); err == nil && !slices.ContainsFunc(system[:], func(d string) bool { return d == to || strings.HasPrefix(to, d+"/") }) {
+			out = append(out, to)
+		}
+	}
+	out = append(out, real(paths)...)
+	for _, p := range paths {
+		if p = filepath.Clean(p); !slices.Contains(out, p) {
+			out = append(out, p)
 		}
 	}
 	return out
@@ -126,15 +143,11 @@ func (l *Local) folder(ref exec.TaskRef) string {
 	return filepath.Join(l.opt.Dir, filepath.Base("/"+ref.Job), itoa(ref.Index), itoa(ref.Attempt))
 }
 
-// serial gives the lock under which a task's attempts are started and removed.
-func (l *Local) serial(ref exec.TaskRef) *sync.Mutex {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := filepath.Dir(l.folder(ref))
-	if l.tasks[key] == nil {
-		l.tasks[key] = &sync.Mutex{}
-	}
-	return l.tasks[key]
+// one gives the lock under which a task's attempts are started and removed.
+func (l *Local) one(ref exec.TaskRef) *sync.Mutex {
+	h := fnv.New32a()
+	io.WriteString(h, filepath.Dir(l.folder(ref))) //nolint:errcheck // a hash takes everything
+	return &l.serial[h.Sum32()%uint32(len(l.serial))]
 }
 
 // Start writes the intent, starts the shim and waits until the program runs or cannot.
@@ -143,7 +156,7 @@ func (l *Local) Start(ctx context.Context, t exec.Task) error {
 	if err := check(t); err != nil {
 		return err
 	}
-	one := l.serial(t.Ref)
+	one := l.one(t.Ref)
 	one.Lock()
 	defer one.Unlock()
 	if err := ctx.Err(); err != nil {

@@ -4,6 +4,7 @@ package local
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -434,7 +435,7 @@ func (i *initProcess) receive(conn *net.UnixConn) (request, error) {
 	}
 	var o shellOrder
 	err = errors.Join(err, json.Unmarshal(b[:n], &o))
-	if want := map[bool]int{true: 1, false: 3}[o.TTY]; err == nil && (o.Token == "" || o.Token != i.plan.Token || len(files) != want) {
+	if want := map[bool]int{true: 1, false: 3}[o.TTY]; err == nil && (subtle.ConstantTimeCompare([]byte(o.Token), []byte(i.plan.Token)) != 1 || o.Token == "" || len(files) != want) {
 		err = errors.New("this is not the server")
 	}
 	if err != nil {
@@ -443,7 +444,7 @@ func (i *initProcess) receive(conn *net.UnixConn) (request, error) {
 		}
 		return request{}, err
 	}
-	r := request{argv: o.Argv, env: i.plan.Env, tty: o.TTY}
+	r := request{argv: o.Argv, env: withoutVar(i.plan.Env, "LINESHAFT_FD_"), tty: o.TTY} // descriptors are the program's alone
 	if len(r.argv) == 0 {
 		r.argv = []string{userShell()}
 	}
@@ -452,21 +453,19 @@ func (i *initProcess) receive(conn *net.UnixConn) (request, error) {
 		if o.Term == "" {
 			o.Term = "xterm-256color"
 		}
-		r.env = append(append([]string{}, withoutVar(r.env, "TERM")...), "TERM="+o.Term)
+		r.env = append(withoutVar(r.env, "TERM="), "TERM="+o.Term)
 	} else {
 		r.files = [3]*os.File(files)
 		for _, f := range files[1:] {
-			if err := chown(f, i.plan.UID); err != nil {
-				return request{}, err
-			}
+			chown(f, i.plan.UID) //nolint:errcheck // it is only opened again by some programs
 		}
 	}
 	return r, nil
 }
 
-func withoutVar(env []string, name string) (out []string) {
+func withoutVar(env []string, prefix string) (out []string) {
 	for _, kv := range env {
-		if !strings.HasPrefix(kv, name+"=") {
+		if !strings.HasPrefix(kv, prefix) {
 			out = append(out, kv)
 		}
 	}

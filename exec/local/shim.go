@@ -154,7 +154,8 @@ func (s *shim) begin() error {
 		// Refused or impossible: that is how this attempt ended.
 		s.status.Reason, s.status.Ended = err.Error(), time.Now().UTC()
 		s.clean()
-		return errs.E(op, errs.Other, errors.Join(err, s.conclude()))
+		writeDurably(filepath.Join(s.dir, exitFile), s.status) //nolint:errcheck // else it counts as never started
+		return errs.E(op, errs.Other, err)
 	}
 	s.tell(nil)
 	s.follow()
@@ -251,12 +252,19 @@ func (s *shim) spawn() error {
 	network := s.in.Task.Network || !s.level.mounts()
 	p.Network = network
 	p.Env = s.environment(p.paths())
-	group, why := newCgroup(s.in)
-	s.group = group
-	limits := s.in.limitFeatures(group, why, &p)
-	s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, func(pid int) error {
-		return s.group.add(pid)
-	})
+	var why error
+	s.group, why = newCgroup(s.in)
+	limits := s.in.limitFeatures(s.group, why, &p)
+	begin := func() {
+		s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, s.group.add)
+	}
+	if begin(); errors.Is(err, errGroup) { // without it then
+		s.group.remove()
+		s.group, why = cgroup{}, err
+		limits = s.in.limitFeatures(s.group, why, &p)
+		begin()
+	}
+	s.hand.Secrets = nil
 	w.Close()
 	// No task may look into this process, which holds secrets. Before, it could not have mapped init's user ID.
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) //nolint:errcheck // one fence of several

@@ -161,7 +161,7 @@ func sweep(mark string) bool {
 // Remove deletes an attempt that ended.
 func (l *Local) Remove(_ context.Context, ref exec.TaskRef) error {
 	const op = "local.Remove"
-	one := l.serial(ref)
+	one := l.one(ref)
 	one.Lock()
 	defer one.Unlock()
 	st, err := l.Status(ref)
