@@ -5,7 +5,7 @@
 // the reply (route.go) and one turns errors into their form (errors.go). Whether somebody may is asked in one place
 // (server.allow), and what somebody may not read does not exist for them.
 //
-//	h, err := api.New(api.Options{Jobs: runner, Access: access, …})
+//	h := api.New(api.Options{Jobs: runner, Access: access, …})
 //	srv := web.NewServer(h, log)
 //	srv.ConnContext = api.ConnContext // the data folder's socket lets its owner in
 package api
@@ -179,7 +179,7 @@ func (s *server) register() {
 	}
 	s.mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
-		w.Write(s.spec) //nolint:errcheck // the caller may be gone
+		w.Write(s.spec) // the caller may be gone
 	})
 	s.mux.Handle("GET /metrics", s.metricsHandler())
 }

@@ -78,9 +78,6 @@ func (s *server) events(w http.ResponseWriter, r *http.Request, in *eventQuery) 
 	if err := f.place(r.Context()); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy in front must not hold it back
-	w.WriteHeader(http.StatusOK)
 	return f.run(r.Context())
 }
 
@@ -122,27 +119,30 @@ func (f *feed) place(ctx context.Context) error {
 	return nil
 }
 
+// run sends until the listener goes. It has its place before the answer begins: who has read the header misses nothing.
 func (f *feed) run(ctx context.Context) error {
+	f.w.Header().Set("Content-Type", "text/event-stream")
+	f.w.Header().Set("X-Accel-Buffering", "no") // a proxy in front must not hold it back
 	f.buf.WriteString("retry: 1000\n: the stream begins after " + itoa(f.last) + "\n\n")
 	if f.reset {
 		f.buf.WriteString("event: reset\ndata: {}\n\n")
 	}
-	if err := f.flush(); err != nil {
-		return err
-	}
 	for {
-		more, err := f.listen(ctx)
-		if err != nil || !more {
+		events, cancel := f.s.o.Rows.Subscribe(f.topics)
+		again, err := f.listen(ctx, events)
+		cancel()
+		if err != nil || !again {
 			return err
 		}
 	}
 }
 
-// listen subscribes, catches up from the store, and then passes on what comes. It returns true when it lost its place
-// and is to be called again.
-func (f *feed) listen(ctx context.Context) (again bool, err error) {
-	events, cancel := f.s.o.Rows.Subscribe(f.topics)
-	defer cancel()
+// listen catches up from the store, and then passes on what comes. It returns true when the listener lost its place and
+// is to take it again.
+func (f *feed) listen(ctx context.Context, events <-chan event.Event) (again bool, err error) {
+	if err := f.flush(); err != nil {
+		return false, err
+	}
 	if err := f.catchUp(ctx); err != nil {
 		return false, err
 	}

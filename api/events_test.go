@@ -34,7 +34,7 @@ type said struct {
 
 func (h *hall) listenTo(who, query, last string) *listener {
 	h.t.Helper()
-	r, err := http.NewRequestWithContext(h.t.Context(), "GET", h.url+"/api/v1/events"+query, nil)
+	r, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, h.url+"/api/v1/events"+query, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (h *hall) caller() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if tcp, ok := c.(*net.TCPConn); ok {
-			tcp.SetReadBuffer(128 << 10) //nolint:errcheck // a wish
+			tcp.SetReadBuffer(128 << 10) // a wish
 		}
 		return c, err
 	}}}

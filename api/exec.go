@@ -114,7 +114,7 @@ func (s *server) bridge(ctx context.Context, conn *websocket.Conn, ref exec.Task
 	owned.Go(func() {
 		defer cancel() // a client that goes away ends the program
 		receive(ctx, conn, feed, resize)
-		feed.CloseWithError(io.ErrUnexpectedEOF) //nolint:errcheck // a pipe's never fails
+		feed.CloseWithError(io.ErrUnexpectedEOF) // a pipe's never fails
 	})
 	owned.Go(func() { keepAlive(ctx, cancel, conn) })
 	program := exec.Shell{
@@ -125,7 +125,7 @@ func (s *server) bridge(ctx context.Context, conn *websocket.Conn, ref exec.Task
 		program.Stderr = &messages{ctx, conn, streamErr}
 	}
 	code, err := s.o.Shells.Shell(ctx, ref, program)
-	stdin.Close() //nolint:errcheck // a pipe's never fails
+	stdin.Close() // a pipe's never fails
 	last := ExecControl{Exit: &code}
 	if err != nil {
 		last = ExecControl{Error: errorOf(err)}
@@ -133,7 +133,7 @@ func (s *server) bridge(ctx context.Context, conn *websocket.Conn, ref exec.Task
 	end, done := context.WithTimeout(context.WithoutCancel(ctx), execGoodbye)
 	defer done()
 	if say(end, conn, last) == nil {
-		conn.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // the client may be gone
+		conn.Close(websocket.StatusNormalClosure, "") // the client may be gone
 	}
 }
 
@@ -159,7 +159,7 @@ func receive(ctx context.Context, conn *websocket.Conn, stdin io.WriteCloser, re
 		}
 		if kind == websocket.MessageBinary && len(b) > 0 && b[0] == streamIn {
 			if len(b) == 1 {
-				stdin.Close() //nolint:errcheck // a pipe's never fails
+				stdin.Close() // a pipe's never fails
 			} else {
 				stdin.Write(b[1:]) //nolint:errcheck // the program may read no more, and still write
 			}
@@ -167,7 +167,8 @@ func receive(ctx context.Context, conn *websocket.Conn, stdin io.WriteCloser, re
 		}
 		var c ExecControl
 		if kind != websocket.MessageText || json.Unmarshal(b, &c) != nil || c.Resize == nil {
-			say(ctx, conn, ExecControl{Error: errorOf(errs.Errorf("api.exec", errs.Invalid, "a message of no known form: see the protocol %s", execProtocol))})
+			unknown := errs.Errorf("api.exec", errs.Invalid, "a message of no known form: see the protocol %s", execProtocol)
+			_ = say(ctx, conn, ExecControl{Error: errorOf(unknown)}) // it is cut off in any case
 			return
 		}
 		select {

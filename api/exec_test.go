@@ -22,7 +22,7 @@ func (h *hall) exec(who, query string) (*websocket.Conn, *http.Response, error) 
 		HTTPHeader: http.Header{"Authorization": {"Bearer " + h.tokens[who]}}, Subprotocols: []string{"lineshaft.exec.v1"},
 	})
 	if err == nil {
-		h.t.Cleanup(func() { conn.CloseNow() }) //nolint:errcheck // it may be closed
+		h.t.Cleanup(func() { conn.CloseNow() }) // it may be closed
 	}
 	return conn, resp, err
 }
@@ -115,7 +115,7 @@ func TestAProgramThatCannotStartSaysWhy(t *testing.T) {
 type waiting struct{ ended chan error }
 
 func (w *waiting) Shell(ctx context.Context, _ exec.TaskRef, s exec.Shell) (int, error) {
-	io.Copy(s.Stdout, bytes.NewReader(make([]byte, 100<<10))) //nolint:errcheck // the client may be gone
+	io.Copy(s.Stdout, bytes.NewReader(make([]byte, 100<<10))) // the client may be gone
 	<-ctx.Done()
 	w.ended <- ctx.Err()
 	return 0, errs.E("waiting.Shell", errs.Canceled, ctx.Err())
@@ -128,8 +128,8 @@ func TestAProgramEndsWithItsClient(t *testing.T) {
 	h.o.Shells = w
 	h.listen()
 	for _, leave := range []func(*websocket.Conn){
-		func(c *websocket.Conn) { c.CloseNow() },                                  //nolint:errcheck // it leaves rudely
-		func(c *websocket.Conn) { c.Close(websocket.StatusGoingAway, "") },        //nolint:errcheck // it leaves politely
+		func(c *websocket.Conn) { c.CloseNow() },                                  // it leaves rudely
+		func(c *websocket.Conn) { c.Close(websocket.StatusGoingAway, "") },        // it leaves politely
 		func(c *websocket.Conn) { send(t, c, websocket.MessageText, "nonsense") }, // it is thrown out
 	} {
 		conn, _, err := h.exec("dan", "")

@@ -110,7 +110,7 @@ func (h *hall) run(f func(context.Context) error) {
 	go func() { done <- f(ctx) }()
 	h.t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errs.Is(err, errs.Canceled) { // a short test ends while it begins
 			h.t.Error(err)
 		}
 	})
@@ -140,7 +140,7 @@ func (h *hall) listen() {
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if tcp, ok := c.(*net.TCPConn); ok && h.narrow.Load() {
-			tcp.SetWriteBuffer(128 << 10) //nolint:errcheck // a wish
+			tcp.SetWriteBuffer(128 << 10) // a wish
 		}
 		return api.ConnContext(ctx, c)
 	}
@@ -151,7 +151,7 @@ func (h *hall) listen() {
 		h.t.Fatal(err)
 	}
 	local := &http.Server{Handler: handler, ConnContext: api.ConnContext} //nolint:gosec // a test's
-	go local.Serve(l)                                                     //nolint:errcheck // ends with Close
+	go local.Serve(l)                                                     // ends with Close
 	h.t.Cleanup(func() { stop(); local.Close(); srv.Close() })
 }
 

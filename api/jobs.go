@@ -30,11 +30,12 @@ type Jobs interface {
 	Attempt(ctx context.Context, id job.ID, task int) (exec.TaskRef, error)
 }
 
+// JobPath names a job.
 type JobPath struct {
 	ID job.ID `path:"id" minimum:"1"`
 }
 
-type JobChange struct {
+type jobChange struct {
 	JobPath
 	Change
 }
@@ -181,7 +182,7 @@ func (s *server) jobMetrics(ctx context.Context, in *metricList) (Page[job.Metri
 	return page, err
 }
 
-func (s *server) cancelJob(ctx context.Context, in *JobChange, _ none) (job.Job, error) {
+func (s *server) cancelJob(ctx context.Context, in *jobChange, _ none) (job.Job, error) {
 	j, err := s.job(ctx, in.ID, "cancel")
 	if err != nil || in.DryRun {
 		return j, err
@@ -189,7 +190,7 @@ func (s *server) cancelJob(ctx context.Context, in *JobChange, _ none) (job.Job,
 	return s.o.Jobs.Cancel(ctx, callOf(ctx).who.Actor(), in.ID)
 }
 
-func (s *server) retryJob(ctx context.Context, in *JobChange, _ none) (job.Job, error) {
+func (s *server) retryJob(ctx context.Context, in *jobChange, _ none) (job.Job, error) {
 	j, err := s.job(ctx, in.ID, "update")
 	if err != nil || in.DryRun {
 		return j, err
@@ -197,7 +198,7 @@ func (s *server) retryJob(ctx context.Context, in *JobChange, _ none) (job.Job, 
 	return s.o.Jobs.Retry(ctx, callOf(ctx).who.Actor(), in.ID)
 }
 
-func (s *server) setReplicas(ctx context.Context, in *JobChange, body Replicas) (job.Job, error) {
+func (s *server) setReplicas(ctx context.Context, in *jobChange, body Replicas) (job.Job, error) {
 	j, err := s.job(ctx, in.ID, "update")
 	if err != nil || in.DryRun {
 		return j, err
@@ -240,7 +241,7 @@ func pipe(w http.ResponseWriter, from io.Reader) error {
 			}
 			_ = flush()
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader's contract
+		if err == io.EOF { // io.Reader's contract
 			return nil
 		}
 		if err != nil {

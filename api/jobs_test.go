@@ -47,7 +47,7 @@ func TestALogIsFollowedUntilTheTaskEnds(t *testing.T) {
 	j := h.await(h.submit("dan", sleeper).ID, job.Running)
 	ref := job.TaskRef(j, j.Tasks[0])
 	h.machine.log(ref).write("one\n")
-	r, err := http.NewRequestWithContext(t.Context(), "GET", h.url+"/api/v1/jobs/1/logs?follow=true", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+"/api/v1/jobs/1/logs?follow=true", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,16 +40,18 @@ type AliasTarget struct {
 	Version int64 `json:"version"`
 }
 
+// ModelPath names a model.
 type ModelPath struct {
 	Name string `path:"name"`
 }
 
+// VersionPath names a version of a model.
 type VersionPath struct {
 	ModelPath
 	Version int64 `path:"version" minimum:"1"`
 }
 
-type AliasPath struct {
+type aliasPath struct {
 	ModelPath
 	Alias string `path:"alias"`
 	Change
@@ -69,7 +71,7 @@ func (s *server) modelRoutes() {
 	}, s.exportModel)
 	send(s, route{method: http.MethodPut, path: "/models/{name}/aliases/{alias}", summary: "Point an alias at a version"}, s.setAlias)
 	send(s, route{method: http.MethodDelete, path: "/models/{name}/aliases/{alias}", summary: "Remove an alias"},
-		func(ctx context.Context, in *AliasPath, _ none) (model.Model, error) {
+		func(ctx context.Context, in *aliasPath, _ none) (model.Model, error) {
 			return s.setAlias(ctx, in, AliasTarget{})
 		})
 }
@@ -194,7 +196,7 @@ func (s *server) convert(w io.Writer, to model.Format, body io.Reader) error {
 	return s.o.Convert(w, to, bytes.NewReader(plain), int64(len(plain)))
 }
 
-func (s *server) setAlias(ctx context.Context, in *AliasPath, to AliasTarget) (model.Model, error) {
+func (s *server) setAlias(ctx context.Context, in *aliasPath, to AliasTarget) (model.Model, error) {
 	const op = "api.setAlias"
 	m, err := s.model(ctx, in.Name, "update")
 	if err != nil {

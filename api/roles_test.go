@@ -60,8 +60,6 @@ type permission struct {
 	want               [len(who)]int
 }
 
-const train = `{"name":"t","train":{"layers":[{"dense":{"units":2}}]}}`
-
 func permissions(t *testing.T, h *hall) []permission {
 	const ok, no, gone, in = http.StatusOK, http.StatusForbidden, http.StatusNotFound, http.StatusUnauthorized
 	const done = http.StatusNoContent

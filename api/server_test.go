@@ -86,7 +86,7 @@ func TestARequestThatHangsIsGivenUp(t *testing.T) {
 	h.o.Timeout = time.Hour
 	h.listen()
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, "GET", h.url+"/api/v1/jobs", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url+"/api/v1/jobs", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ func (s *server) serviceRoutes() {
 	}, s.predict)
 }
 
+// ServicePath names a model in service.
 type ServicePath struct {
 	Model string `path:"model"`
 }

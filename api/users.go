@@ -42,6 +42,7 @@ type Link struct {
 	Path string `json:"path"` // on this server: /signin#CODE
 }
 
+// UserPath names an account.
 type UserPath struct {
 	Name string `path:"name"`
 }

@@ -117,7 +117,7 @@ func TestAReadWaitsForAServerThatRestartsWhereItIsToldTo(t *testing.T) {
 		}
 		answer <- j
 	}()
-	go srv.ListenAndServe() //nolint:errcheck // ends with Close
+	go srv.ListenAndServe() // ends with Close
 	if j := <-answer; j.State != job.Running || asked.Load() < 2 {
 		t.Errorf("%+v after %d", j, asked.Load())
 	}

@@ -61,7 +61,7 @@ func (c *Client) Exec(ctx context.Context, id job.ID, task int, p Program) (code
 			if err := json.Unmarshal(b, &last); err != nil || last.Exit == nil && last.Error == nil {
 				return 0, errs.Errorf(op, errs.Corrupt, "the server at %s sent a message of no known form", c.where)
 			}
-			conn.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // all is said
+			conn.Close(websocket.StatusNormalClosure, "") // all is said
 			if last.Error != nil {
 				return 0, errs.Errorf(op, errs.ParseKind(last.Error.Kind), "%s", last.Error.Message)
 			}
@@ -95,7 +95,7 @@ func (c *Client) dial(ctx context.Context, path string, q url.Values) (*websocke
 	if c.token != "" {
 		header.Set("Authorization", "Bearer "+c.token)
 	}
-	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: header, Subprotocols: []string{"lineshaft.exec.v1"}})
+	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: header, Subprotocols: []string{"lineshaft.exec.v1"}}) //nolint:bodyclose // the library has read it to its end
 	switch {
 	case err == nil:
 		return conn, nil
