@@ -30,7 +30,8 @@ const ownProcesses = 24
 
 // cgroup bounds an attempt's memory, processor and processes, by version 2 of the kernel's control groups or 1.
 type cgroup struct {
-	Path string `json:"path"` // "" when there is none
+	Root string `json:"root,omitempty"` // where the groups are mounted
+	Path string `json:"path"`           // "" when there is none
 	V2   bool   `json:"v2"`
 }
 
@@ -52,7 +53,7 @@ func newCgroup(in intent) (g cgroup, why error) {
 // group is the attempt's group, whether it was made or not.
 func (in intent) group() cgroup {
 	ref, v2 := in.Task.Ref, cgroups.Mode() == cgroups.Unified
-	return cgroup{V2: v2, Path: fmt.Sprintf("%s/lineshaft/%s-%d-%d-%.8s", groupParent(v2), ref.Job, ref.Index, ref.Attempt, strings.ToLower(in.Mark))}
+	return cgroup{Root: groupRoot, V2: v2, Path: fmt.Sprintf("%s/lineshaft/%s-%d-%d-%.8s", groupParent(v2), ref.Job, ref.Index, ref.Attempt, strings.ToLower(in.Mark))}
 }
 
 // groupParent is the group below which this server may make others: the top where it is root, else the nearest above
@@ -154,11 +155,11 @@ func (g cgroup) folders() []string {
 		return nil
 	}
 	if g.V2 {
-		return []string{filepath.Join(groupRoot, g.Path)}
+		return []string{filepath.Join(g.Root, g.Path)}
 	}
 	var out []string
 	for _, c := range []string{"freezer", "memory", "cpu", "pids"} {
-		if dir := filepath.Join(groupRoot, c, g.Path); exists(dir) {
+		if dir := filepath.Join(g.Root, c, g.Path); exists(dir) {
 			out = append(out, dir)
 		}
 	}
@@ -219,13 +220,13 @@ func (g cgroup) kill() bool {
 	if g.Path == "" {
 		return true
 	}
-	freezer := filepath.Join(groupRoot, "freezer", g.Path, "freezer.state")
+	freezer := filepath.Join(g.Root, "freezer", g.Path, "freezer.state")
 	for range 500 {
 		pids := g.pids()
 		if len(pids) == 0 {
 			return true
 		}
-		if !g.V2 || os.WriteFile(filepath.Join(groupRoot, g.Path, "cgroup.kill"), []byte("1"), 0) != nil {
+		if !g.V2 || os.WriteFile(filepath.Join(g.Root, g.Path, "cgroup.kill"), []byte("1"), 0) != nil {
 			// Frozen, so that none forks while the list is walked.
 			os.WriteFile(freezer, []byte("FROZEN"), 0) //nolint:errcheck // without a freezer it takes more rounds
 			for _, pid := range g.pids() {

@@ -34,3 +34,21 @@ func Unpack(dir string, archive []byte, limit units.Bytes) error {
 	u := unpacker{root: root, left: int64(limit), limit: limit, files: maxFiles}
 	return u.unpack(".", bytes.NewReader(archive))
 }
+
+// Group is a control group of version 2.
+type Group struct{ g cgroup }
+
+// GroupAt is the one in a folder.
+func GroupAt(root, path string) Group { return Group{cgroup{Root: root, Path: path, V2: true}} }
+
+// Add puts a process into it.
+func (g Group) Add(pid int) error { return g.g.add(pid) }
+
+// Kill ends all of it.
+func (g Group) Kill() bool { return g.g.kill() }
+
+// Remove removes it.
+func (g Group) Remove() { g.g.remove() }
+
+// Counts are the kills for want of memory and the refused processes.
+func (g Group) Counts() (oom bool, refused int) { return g.g.oom(), g.g.refused() }

@@ -4,7 +4,9 @@ package local_test
 
 import (
 	"os"
+	osexec "os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,4 +154,53 @@ func TestFactsAreOfThisMachineAndNotMoreThanTheServerMayUse(t *testing.T) {
 	if len(f.Accelerators) != 2 || f.Accelerators[0] != want[0] || f.Accelerators[1] != want[1] {
 		t.Errorf("%+v", f.Accelerators)
 	}
+}
+
+func TestAGroupOfVersion2IsReadAndKilled(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	os.Mkdir(filepath.Join(root, "g"), 0o755)
+	os.WriteFile(filepath.Join(root, "g/memory.events"), []byte("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n"), 0o600)
+	os.WriteFile(filepath.Join(root, "g/pids.events"), []byte("max 7\n"), 0o600)
+	if oom, refused := local.GroupAt(root, "g").Counts(); !oom || refused != 7 {
+		t.Errorf("%v %v", oom, refused)
+	}
+	os.WriteFile(filepath.Join(root, "g/memory.events"), []byte("max 9\noom 0\noom_kill 0\n"), 0o600)
+	if oom, _ := local.GroupAt(root, "g").Counts(); oom {
+		t.Error("nothing was killed")
+	}
+	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} { // version 2 alone, or beside 1
+		name := "lineshaft-test-" + strconv.Itoa(os.Getpid())
+		if _, err := os.Stat(filepath.Join(mount, "cgroup.kill")); err == nil || !canMake(filepath.Join(mount, name), "cgroup.kill") {
+			continue
+		}
+		g := local.GroupAt(mount, name)
+		tree := osexec.Command("sh", "-c", "(setsid sleep 77 &) ; sleep 77; true")
+		if err := tree.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Add(tree.Process.Pid); err != nil {
+			t.Error(err)
+		}
+		if !g.Kill() {
+			t.Error("it lives")
+		}
+		tree.Wait()
+		g.Remove()
+		if _, err := os.Stat(filepath.Join(mount, name)); !os.IsNotExist(err) {
+			t.Errorf("the group is still there: %v", err)
+		}
+	}
+}
+
+// canMake makes a group and tells whether it has a file; if not it is removed.
+func canMake(dir, file string) bool {
+	if os.Mkdir(dir, 0o755) != nil {
+		return false
+	}
+	if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
+		return true
+	}
+	os.Remove(dir)
+	return false
 }
