@@ -60,7 +60,8 @@ type Options struct {
 	UploadLimit int64 // of a model, a data set or a code folder; 8 GiB
 	// Timeout bounds a request that is neither a stream nor an upload; 1 min.
 	Timeout time.Duration
-	// Heartbeat is how long the stream of events is silent at most; 15 s.
+	// Heartbeat is how long the stream of events is silent at most, and how often streams look whether their caller may
+	// still be here; 15 s.
 	Heartbeat time.Duration
 	// Web says who may come in beside loopback and same-origin callers.
 	Web web.Options

@@ -6,11 +6,13 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
@@ -81,16 +83,17 @@ func stream[I any](s *server, rt route, h func(w http.ResponseWriter, r *http.Re
 	op := rt.operation(s)
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
 		c := callOf(ctx)
-		var cancel context.CancelFunc
+		var done func()
 		if rt.slow {
-			ctx, cancel = context.WithCancel(ctx)
-			defer context.AfterFunc(s.o.Closing, cancel)()
+			ctx, done = s.attend(ctx, c)
 		} else {
-			ctx, cancel = context.WithTimeout(ctx, s.o.Timeout)
+			ctx, done = context.WithTimeout(ctx, s.o.Timeout)
 		}
-		defer cancel()
-		r := c.r.WithContext(ctx)
-		if err := h(c.w, r, in); err != nil {
+		defer done()
+		if err := h(c.w, c.r.WithContext(ctx), in); err != nil {
+			if why := context.Cause(ctx); why != nil && errs.Is(err, errs.Canceled) {
+				err = why
+			}
 			s.fail(c, err)
 		}
 		return &huma.StreamResponse{Body: func(huma.Context) {}}, nil
@@ -98,6 +101,39 @@ func stream[I any](s *server, rt route, h func(w http.ResponseWriter, r *http.Re
 	rt.describe(s)
 	if rt.open {
 		s.open[rt.method+" "+base+rt.path] = true
+	}
+}
+
+// attend ends a stream when the server is about to end, and when its caller may no longer be here: signed out, revoked,
+// closed, or given another role. done must be called when the stream has ended.
+func (s *server) attend(ctx context.Context, c *call) (attended context.Context, done func()) {
+	const op = "api.attend"
+	ctx, end := context.WithCancelCause(ctx)
+	forget := context.AfterFunc(s.o.Closing, func() {
+		end(errs.Errorf(op, errs.Unavailable, "the server is going down: try again when it is back"))
+	})
+	var owned sync.WaitGroup
+	owned.Go(func() {
+		look := time.NewTicker(s.o.Heartbeat)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+			switch who, err := s.identify(c.r); {
+			case errs.Is(err, errs.Unauthenticated), errs.Is(err, errs.Denied):
+				end(err)
+			case err == nil && (who.Name != c.who.Name || who.Role != c.who.Role):
+				end(errs.Errorf(op, errs.Unauthenticated, "the rights of %s have changed: call again", c.who.Name))
+			}
+		}
+	})
+	return ctx, func() {
+		forget()
+		end(nil)
+		owned.Wait()
 	}
 }
 

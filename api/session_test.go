@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/trust/access"
 )
 
 const session = "/api/v1/session"
@@ -123,6 +126,44 @@ func TestTheSocketLetsItsOwnerInAndNobodyPretendsToBeIt(t *testing.T) {
 		a := h.as("", "GET", session, "", header...)
 		if a.code != http.StatusUnauthorized || !strings.Contains(a.header.Get("WWW-Authenticate"), "Bearer") || !strings.Contains(a.body, `"kind":"unauthenticated"`) {
 			t.Errorf("%v: %d %s", header, a.code, a.body)
+		}
+	}
+}
+
+func TestAStreamEndsWithTheRightToIt(t *testing.T) {
+	h := newHall(t, func(o *api.Options) { o.Heartbeat = time.Millisecond })
+	h.await(h.submit("dan", sleeper).ID, job.Running)
+	root := h.access.Socket()
+	for _, c := range []struct {
+		name string
+		end  func(token access.Token) error
+	}{
+		{"revoked", func(k access.Token) error { return h.access.RevokeToken(t.Context(), root, k.ID) }},
+		{"another role", func(access.Token) error { return h.access.SetRole(t.Context(), root, "dan", access.Viewer) }},
+		{"closed", func(access.Token) error { return h.access.SetDisabled(t.Context(), root, "dan", true) }},
+	} {
+		secret, token, err := h.access.CreateToken(t.Context(), root, access.TokenSpec{User: "dan", Role: people["dan"]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.tokens["dan"] = secret
+		events := h.listenTo("dan", "", "")
+		log, err := h.client("dan").Logs(t.Context(), 1, 0, 0, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.end(token); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, events.lines); err != nil {
+			t.Errorf("%s: the events should end well: %v", c.name, err)
+		}
+		if _, err := io.Copy(io.Discard, log); err == nil {
+			t.Errorf("%s: the log looks as if it had ended", c.name)
+		}
+		log.Close()
+		if err := h.access.SetRole(t.Context(), root, "dan", people["dan"]); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
