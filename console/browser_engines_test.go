@@ -49,6 +49,8 @@ func TestBrowser(t *testing.T) {
 	t.Run("the example digits are recognised", func(t *testing.T) { exampleDigits(t, b) })
 	t.Run("a mistake in a specification is shown at its line, and a right one is submitted and followed", func(t *testing.T) { submitted(t, b) })
 	t.Run("an alias moves only when it is confirmed, and the audit log is verified", func(t *testing.T) { aliasAndAudit(t, b) })
+	t.Run("a model is exported, comes back as a new version, is deployed, taken out of service and deployed again", func(t *testing.T) { exportedAndUploaded(t, b) })
+	t.Run("a service gets a replica more", func(t *testing.T) { scaled(t, b) })
 	t.Run("keys lead everywhere", func(t *testing.T) { keys(t, b) })
 	t.Run("the language changes in place and stays", func(t *testing.T) { language(t, b) })
 	t.Run("every page in both languages and themes is whole, named, legible and without errors", func(t *testing.T) { everyPage(t, b) })
@@ -100,7 +102,7 @@ func drawnDigit(t *testing.T, b *browser) {
 	b.until(t, `document.querySelector('[data-testid=answer]')?.textContent === '7'`)
 	mouse(chromedp.MouseReleased, stroke[len(stroke)-1])
 	b.until(t, `document.querySelectorAll('.shares li').length === 10 && parseFloat(document.querySelector('.shares .best > :last-child').textContent) > 50`)
-	b.eval(t, `[...document.querySelectorAll('main button')].find(x => x.textContent === 'Clear').click()`)
+	b.press(t, "Clear")
 	b.until(t, `!document.querySelector('[data-testid=answer]')`)
 }
 
@@ -125,22 +127,24 @@ func exampleDigits(t *testing.T, b *browser) {
 	}
 }
 
+// write puts a text into the editor as a person's typing does.
+func write(t *testing.T, b *browser, text string) {
+	t.Helper()
+	quoted, _ := json.Marshal(text)
+	b.eval(t, `(() => { const a = document.querySelector('.editor textarea');
+		Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(a, `+string(quoted)+`);
+		a.dispatchEvent(new Event('input', {bubbles: true})); })()`)
+}
+
 func submitted(t *testing.T, b *browser) {
-	write := func(text string) {
-		t.Helper()
-		quoted, _ := json.Marshal(text)
-		b.eval(t, `(() => { const a = document.querySelector('.editor textarea');
-			Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set.call(a, `+string(quoted)+`);
-			a.dispatchEvent(new Event('input', {bubbles: true})); })()`)
-	}
 	b.open(t, b.base+"/jobs/new")
 	b.until(t, `!!document.querySelector('.editor textarea')`)
-	write("name: browser\ncommand: [sh, -c, \"echo from the browser\"]\nresorces: {cpu: 0.1}\n")
+	write(t, b, "name: browser\ncommand: [sh, -c, \"echo from the browser\"]\nresorces: {cpu: 0.1}\n")
 	b.until(t, `document.querySelector('[role=alert]')?.textContent.includes('resources') && document.querySelector('.gutter .here').textContent.includes('3')`)
 	b.forgive("400")
-	write("name: browser\ncommand: [sh, -c, \"echo from the browser\"]\nresources: {cpu: 0.1, memory: 64MiB}\n")
+	write(t, b, "name: browser\ncommand: [sh, -c, \"echo from the browser\"]\nresources: {cpu: 0.1, memory: 64MiB}\n")
 	b.until(t, `!document.querySelector('[role=alert]') && document.querySelector('.problem.good')?.textContent.includes('would start now')`)
-	b.eval(t, `[...document.querySelectorAll('main button')].find(x => x.textContent === 'Submit').click()`)
+	b.press(t, "Submit")
 	b.until(t, `/^\/jobs\/\d+$/.test(location.pathname)`)
 	b.until(t, `document.querySelector('pre.log').textContent.includes('from the browser')`)
 	b.until(t, `document.querySelector('main header .pill').textContent === 'Succeeded'`)
@@ -150,7 +154,7 @@ func aliasAndAudit(t *testing.T, b *browser) {
 	b.open(t, b.base+"/models/mnist")
 	b.click(t, `[aria-label="Point an alias at version 1"]`)
 	b.until(t, `document.querySelector('[role=dialog]')?.textContent.includes('prod will name version 1')`)
-	b.eval(t, `[...document.querySelectorAll('[role=dialog] button')].find(x => x.textContent === 'Set').click()`)
+	b.press(t, "Set")
 	b.until(t, `!document.querySelector('[role=dialog]') && [...document.querySelectorAll('main .tag')].some(x => x.textContent.includes('prod → 1'))`)
 	// What is served follows the alias.
 	b.open(t, b.base+"/serving/mnist")
@@ -158,12 +162,69 @@ func aliasAndAudit(t *testing.T, b *browser) {
 
 	b.open(t, b.base+"/audit")
 	b.until(t, `[...document.querySelectorAll('tr.go')].some(x => x.textContent.includes('Alias set'))`)
-	b.eval(t, `[...document.querySelectorAll('main button')].find(x => x.textContent === 'Verify').click()`)
+	b.press(t, "Verify")
 	b.until(t, `document.querySelector('.problem.good')?.textContent.includes('the chain is unbroken')`)
 	b.eval(t, `[...document.querySelectorAll('tr.go')].find(x => x.textContent.includes('Alias set')).click()`)
 	b.until(t, `/[0-9a-f]{64}/.test(document.querySelector('[role=dialog]')?.textContent)`)
 	b.key(t, "\x1b")
 	b.until(t, `!document.querySelector('[role=dialog]')`)
+}
+
+// press clicks the button, or the link that looks like one, with the text, in the open dialog or else in the page.
+func (b *browser) press(t *testing.T, text string) {
+	t.Helper()
+	quoted, _ := json.Marshal(text)
+	find := `[...(document.querySelector('[role=dialog]') ?? document.querySelector('main')).querySelectorAll('button, a')].find(x => x.textContent === ` + string(quoted) + ` && !x.disabled)`
+	b.until(t, `!!`+find)
+	b.eval(t, find+`.click()`)
+}
+
+func exportedAndUploaded(t *testing.T, b *browser) {
+	b.open(t, b.base+"/models/mnist")
+	b.click(t, `[aria-label="Export version 1"]`)
+	b.press(t, "Export")
+	b.until(t, `document.body.innerText.includes('mnist:1 exported')`)
+	// The file that was saved is out of the page's reach, so the page fetches it again and drops it.
+	b.eval(t, `fetch('/api/v1/models/mnist/versions/1/export').then(r => r.blob()).then(blob => {
+		const data = new DataTransfer(); data.items.add(new File([blob], 'second model.h5'));
+		document.querySelector('.drop').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); })`)
+	b.until(t, `document.querySelector('[role=dialog]')?.textContent.includes('second model.h5')`)
+	b.press(t, "Upload")
+	b.until(t, `document.querySelector('[role=dialog] .problem.good')?.textContent.includes('mnist version 2')`)
+	b.press(t, "Open")
+	b.until(t, `!!document.querySelector('[aria-label="Deploy version 2"]')`)
+	b.click(t, `[aria-label="Deploy version 2"]`)
+	b.press(t, "Deploy")
+	b.until(t, `document.body.innerText.includes('mnist:2 is in service')`)
+
+	b.open(t, b.base+"/serving/mnist")
+	b.until(t, `[...document.querySelectorAll('main td')].some(x => x.textContent === '2default')`)
+	b.press(t, "Undeploy")
+	b.press(t, "Keep")
+	b.until(t, `!document.querySelector('[role=dialog]')`)
+	b.press(t, "Undeploy")
+	b.until(t, `document.querySelector('[role=dialog]')?.textContent.includes('out of service?')`)
+	b.press(t, "Undeploy")
+	b.until(t, `location.pathname === '/serving' && document.body.innerText.includes('No model is in service.')`)
+	b.press(t, "Deploy")
+	b.until(t, `document.querySelector('[role=dialog] select')?.value === 'mnist'`)
+	b.press(t, "Deploy")
+	b.until(t, `!!document.querySelector('main a[href="/serving/mnist"]')`)
+}
+
+func scaled(t *testing.T, b *browser) {
+	b.open(t, b.base+"/jobs/new")
+	b.press(t, "Service")
+	b.until(t, `document.querySelector('.editor textarea').value.includes('kind: service')`)
+	write(t, b, "name: sleeper\nkind: service\ncommand: [sleep, \"600\"]\nresources: {cpu: 0.1, memory: 64MiB}\n")
+	b.until(t, `document.querySelector('.problem.good')?.textContent.includes('would start now')`)
+	b.press(t, "Submit")
+	b.until(t, `document.querySelector('main header .pill')?.textContent === 'Running'`)
+	b.click(t, `[aria-label="One replica more"]`)
+	b.until(t, `[...document.querySelectorAll('main td .pill')].filter(x => x.textContent === 'Running').length === 2`)
+	b.press(t, "Cancel")
+	b.press(t, "Cancel the job")
+	b.until(t, `document.querySelector('main header .pill').textContent === 'Canceled'`)
 }
 
 func keys(t *testing.T, b *browser) {

@@ -28,7 +28,7 @@ const placeholder = "__NONCE__"
 // types by extension; the system's table is not asked, because it differs from machine to machine.
 var types = map[string]string{
 	".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
-	".json": "application/json", ".png": "image/png", ".svg": "image/svg+xml", ".woff2": "font/woff2",
+	".json": "application/json", ".md": "text/markdown; charset=utf-8", ".png": "image/png", ".svg": "image/svg+xml", ".woff2": "font/woff2",
 }
 
 // Handler serves the console: files by their name, and index.html for every address that is a page of the application.

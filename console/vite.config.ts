@@ -29,6 +29,6 @@ export default defineConfig({
   plugins: [react(), gzip()],
   html: { cspNonce: '__NONCE__' },
   server: { proxy: { '/api': { target: server, changeOrigin: true } } },
-  build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 700, emptyOutDir: true, reportCompressedSize: false },
+  build: { license: { fileName: 'licenses.md' }, target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 700, emptyOutDir: true, reportCompressedSize: false },
   test: { environment: 'jsdom', include: ['test/**/*.test.{ts,tsx}'], setupFiles: ['test/setup.ts'], testTimeout: 60_000 },
 });

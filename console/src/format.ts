@@ -71,6 +71,13 @@ export function ago(t: string | Date, lang: string, now = Date.now()): string {
   return spaced(f.format(-Math.floor(n), unit));
 }
 
+/** The time of day of what happened lately, with the day before it for what is older. */
+export function moment(t: string | Date, lang: string, now = Date.now()): string {
+  const d = new Date(t);
+  if (Math.abs(now - d.getTime()) < 20 * 3600_000) return clockTime(d, lang);
+  return new Intl.DateTimeFormat(lang, { month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(d).replace(', ', ' ');
+}
+
 export const seconds = (from?: string, to?: string, now = Date.now()): number | undefined =>
   from ? (new Date(to ?? now).getTime() - new Date(from).getTime()) / 1000 : undefined;
 

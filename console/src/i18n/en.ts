@@ -63,10 +63,10 @@ export const en = {
   'job.cancel': 'Cancel the job', 'job.cancel.title': 'Cancel {name} #{id}?', 'job.cancel.text': 'Its tasks get a signal to end and, after the grace period, are killed. It can be retried from its last checkpoint.',
   'job.cancel.done': 'Job {id} is being canceled', 'job.retry.done': 'Job {id} is queued again',
   why: 'Why', 'why.pending': 'Why pending', 'why.constraint': 'Constraint', 'why.needs': 'Needs', 'why.offered': 'Offered',
-  isolation: 'Isolation', 'isolation.enforced': 'enforced', 'isolation.not': 'not enforced',
+  isolation: 'Isolation', 'isolation.enforced': 'enforced', 'isolation.not': 'not enforced', 'isolation.note': 'as enforced on this machine', 'isolation.none': 'It is known once a task has started.',
   curves: 'Training curves', metrics: 'Metrics', epoch_seconds: 'Seconds an epoch', 'curves.epochs': 'by epoch', 'curves.steps': 'by step', 'curves.soon': 'The curves begin with the first points of the run.', 'curves.empty': 'This job has written no metrics.',
   log: 'Log', 'log.follow': 'Follow', 'log.not_started': 'The task has not started yet.', 'log.empty': 'The task wrote nothing.', 'log.waiting': 'Nothing written yet.',
-  'task.restarts': '{n} restarts', 'task.pid': 'Process', 'task.exit': 'Exit code', 'resources.accelerators': '{n} accelerators',
+  'task.restarts': '{n} restarts', replicas: 'Replicas', 'replicas.less': 'One replica less', 'replicas.more': 'One replica more', 'task.pid': 'Process', 'task.exit': 'Exit code', 'resources.accelerators': '{n} accelerators',
   'submit.title': 'Submit a job', 'submit.spec': 'Specification', 'submit.sample': 'Start from', 'submit.key': 'Ctrl + Enter submits', 'submit.preview': 'Dry run', 'submit.checking': 'checking…',
   'submit.valid': 'The specification is valid.', 'submit.place': 'Line {line}, column {column} of the specification.',
   // models

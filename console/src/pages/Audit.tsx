@@ -6,7 +6,7 @@ import { Link, useSearchParams } from 'react-router';
 import { get } from '../api/client';
 import { useAudit } from '../api/queries';
 import type { Entry, Verdict } from '../api/types';
-import { clockTime, fullTime, number } from '../format';
+import { moment, fullTime, number } from '../format';
 import { useT } from '../i18n';
 import { Alert, Check, Shield } from '../ui/icons';
 import { Card, Empty, Pill, Problem, SkeletonRows, useTitle } from '../ui/parts';
@@ -86,7 +86,7 @@ function Row({ e, open }: { e: Entry; open: () => void }) {
   return (
     <tr className="go" onClick={(event) => !(event.target as HTMLElement).closest('a, button') && open()}>
       <td className="right"><button type="button" className="link mono" style={{ margin: 0 }} onClick={open} aria-label={t('audit.entry', { seq: e.seq })}>{e.seq}</button></td>
-      <td className="num" title={fullTime(e.time, lang)}>{clockTime(e.time, lang)}</td>
+      <td className="num" style={{ whiteSpace: 'nowrap' }} title={fullTime(e.time, lang)}>{moment(e.time, lang)}</td>
       <td className="wide-only break">{e.actor}</td>
       <td title={e.action}>{eventName(t, e.action)}</td>
       <td className="wide-only mono break">{page ? <Link to={page}>{e.subject}</Link> : e.subject}</td>

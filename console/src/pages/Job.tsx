@@ -2,9 +2,9 @@ import { Button, Modal } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useParams } from 'react-router';
-import { post } from '../api/client';
+import { call, post } from '../api/client';
 import { useJob, useWhy } from '../api/queries';
-import { ended, type Feature, type Job as Record, type Task } from '../api/types';
+import { ended, type Job as Record, type Task } from '../api/types';
 import { bytes, fullTime, number, percent, seconds, span, value } from '../format';
 import { useT } from '../i18n';
 import { Retry, Stop } from '../ui/icons';
@@ -24,16 +24,20 @@ export default function Job() {
   if (job.error) return <Problem error={job.error} retry={() => void job.refetch()} />;
   const j = job.data;
   if (!j) return <><div className="card" style={{ height: 132 }}><div className="b"><Skeleton height={44} width={260} /></div></div><div className="card c8" style={{ height: 330 }} /><div className="card c4" style={{ height: 330 }} /></>;
-  const curves = j.kind === 'train' || !!j.progress;
   return (
     <>
       <Head j={j} />
-      <Curves j={j} className={curves ? 'c8' : 'c7'} />
-      <WhyCard j={j} className={curves ? 'c4' : 'c5'} />
-      <Log j={j} key={`log${j.id}`} />
+      <div className="c8 stack">
+        <Curves j={j} />
+        <Log j={j} key={`log${j.id}`} />
+      </div>
+      <div className="c4 stack">
+        <WhyCard j={j} />
+        <Details j={j} />
+      </div>
       <Tasks j={j} />
-      <Card className="c7" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(readable(j.spec))}</pre></Card>
-      <Details j={j} className="c5" />
+      <Card className="c6" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(readable(j.spec))}</pre></Card>
+      <Isolation j={j} className="c6" />
     </>
   );
 }
@@ -92,38 +96,40 @@ function Head({ j }: { j: Record }) {
   );
 }
 
-function WhyCard({ j, className }: { j: Record; className: string }) {
+function WhyCard({ j }: { j: Record }) {
   const { t } = useT();
   const why = useWhy(j.id);
   return (
-    <Card className={className} title={j.state === 'queued' ? t('why.pending') : t('why')} note={<code>why job/{j.id}</code>}>
+    <Card title={j.state === 'queued' ? t('why.pending') : t('why')} note={<code>why job/{j.id}</code>}>
       {why.error ? <div className="b"><Problem error={why.error} retry={() => void why.refetch()} /></div>
-        : !why.data ? <div className="b" style={{ minHeight: 200 }}><Skeleton height={60} /></div>
+        : !why.data ? <div className="b" style={{ minHeight: 60 }}><Skeleton height={36} /></div>
           : (
             <>
               <p className="b break">{why.data.summary}</p>
               {!!why.data.reasons?.length && <Reasons reasons={why.data.reasons} />}
-              {!!why.data.isolation?.length && <Isolation features={why.data.isolation} />}
             </>
           )}
     </Card>
   );
 }
 
-function Isolation({ features }: { features: Feature[] }) {
+/** What the machine really enforces on the job's tasks, as `why` tells it. */
+function Isolation({ j, className }: { j: Record; className: string }) {
   const { t } = useT();
+  const features = useWhy(j.id).data?.isolation ?? [];
   return (
-    <div className="b" style={{ borderTop: '1px solid var(--line2)' }}>
-      <h3 className="sub">{t('isolation')}</h3>
-      <ul className="features">
-        {features.map((f) => (
-          <li key={f.name}>
-            <Pill shape={f.enforced ? 'check' : 'ring'} tone={f.enforced ? 'ok' : 'warn'}><span className="mono">{f.name}</span></Pill>
-            <p className="dim">{!f.enforced && f.detail ? `${t('isolation.not')}: ` : ''}{f.detail || (f.enforced ? t('isolation.enforced') : t('isolation.not'))}</p>
-          </li>
-        ))}
-      </ul>
-    </div>
+    <Card className={className} title={t('isolation')} note={features.length > 0 && t('isolation.note')}>
+      {features.length === 0 ? <p className="empty">{t('isolation.none')}</p> : (
+        <ul className="features b">
+          {features.map((f) => (
+            <li key={f.name}>
+              <Pill shape={f.enforced ? 'check' : 'ring'} tone={f.enforced ? 'ok' : 'warn'}><span className="mono">{f.name}</span></Pill>
+              <p className="dim">{!f.enforced && f.detail ? `${t('isolation.not')}: ` : ''}{f.detail || (f.enforced ? t('isolation.enforced') : t('isolation.not'))}</p>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Card>
   );
 }
 
@@ -143,7 +149,7 @@ function Tasks({ j }: { j: Record }) {
     </tr>
   );
   return (
-    <Card title={t('tasks')} note={t('count', { n: number(j.tasks?.length ?? 0, lang) })}>
+    <Card title={t('tasks')} right={j.kind === 'service' && !ended(j.state) && <Replicas j={j} />}>
       <div className="scroll">
         <table className="t">
           <thead><tr><th>{t('task')}</th><th>{t('state')}</th><th>{t('attempt')}</th><th>{t('node')}</th><th>{t('task.pid')}</th><th>{t('task.exit')}</th><th>{t('duration')}</th><th>{t('reason')}</th></tr></thead>
@@ -154,11 +160,31 @@ function Tasks({ j }: { j: Record }) {
   );
 }
 
-function Details({ j, className }: { j: Record; className: string }) {
+/** One replica more or less. */
+function Replicas({ j }: { j: Record }) {
+  const { t, lang } = useT();
+  const client = useQueryClient();
+  const n = j.spec.tasks ?? j.tasks?.length ?? 1;
+  const set = useMutation({
+    mutationFn: (replicas: number) => call<Record>('PUT', `/jobs/${j.id}/replicas`, { json: { replicas } }),
+    onSuccess: (next) => client.setQueryData(['job', j.id], next),
+    onError: (err) => failed(t, err),
+  });
+  return (
+    <span className="row" role="group" aria-label={t('replicas')}>
+      <span className="dim">{t('replicas')}</span>
+      <Button variant="default" aria-label={t('replicas.less')} disabled={n <= 1 || set.isPending} onClick={() => set.mutate(n - 1)}>−</Button>
+      <span className="num">{number(n, lang)}</span>
+      <Button variant="default" aria-label={t('replicas.more')} disabled={set.isPending} onClick={() => set.mutate(n + 1)}>+</Button>
+    </span>
+  );
+}
+
+function Details({ j }: { j: Record }) {
   const { t, lang } = useT();
   const r = j.spec.resources ?? {};
   return (
-    <Card className={className} title={t('details')}>
+    <Card title={t('details')}>
       <dl className="facts b">
         <dt>{t('resources')}</dt><dd>{t('node.cores', { n: number(r.cpu ?? 0, lang, 2) })} · {bytes(r.memory, lang)}{r.accelerators ? ` · ${t('resources.accelerators', { n: r.accelerators })}` : ''}</dd>
         <dt>{t('created')}</dt><dd>{fullTime(j.created, lang)}</dd>

@@ -4,7 +4,7 @@ import { Link } from 'react-router';
 import { call, part, post } from '../api/client';
 import { useActions, useJobs, useOverview, usePolicies, useServices } from '../api/queries';
 import { ended, type Action, type Job, type Node, type Overview as Facts, type Policy } from '../api/types';
-import { bytes, clockTime, fullTime, number, percent, seconds, sized, span, value } from '../format';
+import { bytes, moment, fullTime, number, percent, seconds, sized, span, value } from '../format';
 import { useT } from '../i18n';
 import { Feed } from '../ui/feed';
 import { done, failed } from '../ui/notify';
@@ -163,8 +163,8 @@ function ActionRow({ a, lang }: { a: Action; lang: string }) {
     onError: (err) => failed(t, err),
   });
   return (
-    <li style={{ gridTemplateColumns: '62px minmax(0,1fr)' }}>
-      <time dateTime={a.time} title={fullTime(a.time, lang)}>{clockTime(a.time, lang)}</time>
+    <li style={{ gridTemplateColumns: '74px minmax(0,1fr)' }}>
+      <time dateTime={a.time} title={fullTime(a.time, lang)}>{moment(a.time, lang)}</time>
       <div>
         <p><span className="row wrap"><b style={{ fontWeight: 540 }}>{verb(t, a.verb)}</b> <span className="mono">{a.subject}</span><ActionPill state={a.state} /></span></p>
         <p>{a.outcome || a.reasons?.join('; ')}</p>

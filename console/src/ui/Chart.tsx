@@ -49,7 +49,7 @@ export function Chart({ x, series, height, time, label, format, tick, bare, min,
       width: Math.max(40, el.clientWidth), height, legend: { show: false },
       padding: bare ? [2, 0, 2, 0] : [8, 10, 0, 0],
       cursor: bare ? { show: false } : { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-      scales: { x: { time: !!time }, y: { range: (_, lo, hi) => range(lo, hi, min, max) } },
+      scales: { x: { time: !!time, ...(time && { range: (_: uPlot, lo: number | null, hi: number | null) => timeRange(lo, hi) }) }, y: { range: (_, lo, hi) => range(lo, hi, min, max) } },
       axes: bare ? [{ show: false }, { show: false }] : [
         axis({ size: 26, space: 60, values: (_, v) => v.map((n) => (time ? clockTime(new Date(n * 1000), lang) : Number.isInteger(n) ? number(n, lang) : '')) }),
         axis({ size: 54, space: 36, values: (_, v) => v.map((n) => (tick ?? axisNumber(lang))(n)) }),
@@ -95,6 +95,12 @@ export function Chart({ x, series, height, time, label, format, tick, bare, min,
 }
 
 const axisNumber = (lang: string) => (v: number) => (v !== 0 && Math.abs(v) < 1e-3 ? v.toExponential(0) : new Intl.NumberFormat(lang, { maximumSignificantDigits: 4, notation: Math.abs(v) >= 1e5 ? 'compact' : 'standard' }).format(v));
+
+/** At least a minute of time, so that the first points do not fill the whole width. */
+export function timeRange(lo: number | null, hi: number | null, now = Date.now() / 1000): [number, number] {
+  const end = hi ?? now;
+  return [Math.min(lo ?? end, end - 60), end];
+}
 
 /** A little air above and below, within fixed ends where there are any; never an empty range. */
 export function range(lo: number | null, hi: number | null, min?: number, max?: number): [number, number] {

@@ -1,6 +1,6 @@
 import { Link } from 'react-router';
 import type { Event } from '../api/types';
-import { clockTime, fullTime } from '../format';
+import { moment, fullTime } from '../format';
 import { useT } from '../i18n';
 import { Mark } from './parts';
 import { eventName, jobState, outcome, pageOf, tone } from './words';
@@ -18,7 +18,7 @@ export function Feed({ events }: { events: Event[] }) {
         const end = outcome(e);
         return (
           <li key={e.seq}>
-            <time dateTime={e.time} title={fullTime(e.time, lang)}>{clockTime(e.time, lang)}</time>
+            <time dateTime={e.time} title={fullTime(e.time, lang)}>{moment(e.time, lang)}</time>
             <span className="dot"><Mark shape={shapes[kind]} tone={kind} /></span>
             <div>
               <p>{end ? t('event.ended', { state: t(jobState[end]) }) : eventName(t, e.kind)} {page ? <Link to={page} className="mono">{e.subject}</Link> : <span className="mono">{e.subject}</span>}</p>

@@ -56,7 +56,7 @@ export function Curves({ j, className, brief }: { j: Job; className?: string; br
                   <div key={p.name}>
                     <h3 className="sub">{known[p.name] ? t(known[p.name]!) : p.name}</h3>
                     <Chart
-                      x={p.x} series={p.series} height={220} label={known[p.name] ? t(known[p.name]!) : p.name}
+                      x={p.x} series={p.series.map((s) => (s.name === p.name && known[s.name] ? { ...s, name: t(known[s.name]!) } : s))} height={220} label={known[p.name] ? t(known[p.name]!) : p.name}
                       format={p.share ? (v) => percent(v, lang, 2) : (v) => value(v, lang)} {...(p.share && { tick: (v: number) => percent(v, lang, 1) })} xLabel={p.epochs ? t('epoch') : t('step')}
                     />
                   </div>
