@@ -74,6 +74,7 @@ func enter() (what string, err error) {
 	} else if path, err = find(path, e.Env); err != nil {
 		return "find the program", err
 	}
+	unignore()
 	return "start " + path, syscall.Exec(path, argv, e.Env)
 }
 
