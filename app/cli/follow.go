@@ -95,7 +95,7 @@ func (f *follower) waiting(j job.Job) {
 	}
 	if reason != f.waited && f.waited+reason != "" && f.e.now().Sub(j.Created) > time.Second {
 		f.waited = reason
-		f.e.note("job/%d waits: %s", j.ID, oneLine(reason))
+		f.e.note("job/%d waits: %s; `lineshaft why job/%d` says more", j.ID, oneLine(reason), j.ID)
 	}
 }
 

@@ -70,7 +70,7 @@ func progressOf(j job.Job) string {
 				up++
 			}
 		}
-		return fmt.Sprintf("%d/%d up", up, len(j.Tasks))
+		return fmt.Sprintf("%d/%d up", up, j.Spec.Tasks)
 	}
 	p := j.Progress
 	if p == nil {
