@@ -31,18 +31,23 @@ type writer struct {
 	http.ResponseWriter
 	status int
 	wrote  bool
+	begun  func() // called when the answer begins; may be nil
 }
 
 func (w *writer) WriteHeader(status int) {
-	if !w.wrote {
+	first := !w.wrote
+	if first {
 		w.wrote, w.status = status >= 200, status
 	}
 	w.ResponseWriter.WriteHeader(status)
+	if first && w.wrote && w.begun != nil {
+		w.begun()
+	}
 }
 
 func (w *writer) Write(b []byte) (int, error) {
 	if !w.wrote {
-		w.wrote, w.status = true, http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -131,6 +131,9 @@ func (f *feed) run(ctx context.Context) error {
 		events, cancel := f.s.o.Rows.Subscribe(f.topics)
 		again, err := f.listen(ctx, events)
 		cancel()
+		if ctx.Err() != nil {
+			return nil // only whole events were sent, and whoever comes back goes on after the last
+		}
 		if err != nil || !again {
 			return err
 		}

@@ -166,6 +166,10 @@ func (s *server) exportModel(w http.ResponseWriter, r *http.Request, in *exportQ
 		return err
 	}
 	format := cmp.Or(in.Format, v.Format)
+	if r.Method == http.MethodHead {
+		fileHeader(w.Header(), v.Model+format.Ext())
+		return nil // nothing is exported
+	}
 	record := func(e event.Event) error { return s.o.Rows.Emit(ctx, e) }
 	body, err := s.o.Models.Export(ctx, v, record, callOf(ctx).who.Actor())
 	if err != nil {
@@ -180,11 +184,15 @@ func (s *server) exportModel(w http.ResponseWriter, r *http.Request, in *exportQ
 		}
 		from, size = &b, int64(b.Len())
 	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+v.Model+format.Ext()+`"`)
+	fileHeader(w.Header(), v.Model+format.Ext())
 	w.Header().Set("Content-Length", itoa(size))
 	_, err = io.Copy(w, from)
 	return errs.E(op, errs.Other, err)
+}
+
+func fileHeader(h http.Header, name string) {
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 }
 
 // convert writes a model in another format. It is done before the first byte is sent, so that an error can be told.

@@ -90,7 +90,12 @@ func stream[I any](s *server, rt route, h func(w http.ResponseWriter, r *http.Re
 			ctx, done = context.WithTimeout(ctx, s.o.Timeout)
 		}
 		defer done()
-		if err := h(c.w, c.r.WithContext(ctx), in); err != nil {
+		head := c.r.Method == http.MethodHead
+		if head {
+			ctx, c.w.begun = context.WithCancel(ctx) // nobody reads what comes after the header
+			defer c.w.begun()
+		}
+		if err := h(c.w, c.r.WithContext(ctx), in); err != nil && !(head && c.w.wrote) {
 			if why := context.Cause(ctx); why != nil && errs.Is(err, errs.Canceled) {
 				err = why
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/lineshaft/lineshaft/api"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/trust/audit"
 )
 
 func TestHealthIsForEverybodyAndNothingElseIs(t *testing.T) {
@@ -123,6 +124,33 @@ func TestAHalfIsNeverTakenForTheWhole(t *testing.T) {
 	if !strings.Contains(h.log.String(), "input/output error") {
 		t.Error("the log does not say what happened")
 	}
+}
+
+func TestOfAStreamOneMayAskForTheHeaderAlone(t *testing.T) {
+	h := furnished(t)
+	before := len(h.exports())
+	for path, want := range map[string]string{
+		"/events": "text/event-stream", "/jobs/1/logs?follow=true": "text/plain; charset=utf-8", "/models/mnist/versions/1/export": "application/octet-stream", "/jobs": "application/json",
+	} {
+		for range 2 { // the second comes over the same connection
+			if a := h.as("ann", "HEAD", "/api/v1"+path, ""); a.code != http.StatusOK || a.header.Get("Content-Type") != want || a.body != "" {
+				t.Errorf("%s: %d %v", path, a.code, a.header)
+			}
+		}
+	}
+	if len(h.exports()) != before {
+		t.Error("a header is no export")
+	}
+}
+
+// exports are the audit log's.
+func (h *hall) exports() []audit.Entry {
+	h.t.Helper()
+	all, err := h.Store.ListAudit(h.t.Context(), audit.Filter{Action: "model.exported"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return all
 }
 
 func TestStreamsEndWithTheServer(t *testing.T) {
