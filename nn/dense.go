@@ -99,7 +99,7 @@ func (d *Dense) pack(set *kernel.Set, transpose bool) {
 	d.bwd = nil
 	if transpose {
 		d.bwd = set.NewPanels(d.Units, d.in)
-		set.Transpose(d.bwd, d.fwd, 0, d.in)
+		set.Transpose(d.bwd, d.fwd)
 	}
 }
 
@@ -107,19 +107,15 @@ func (d *Dense) pack(set *kernel.Set, transpose bool) {
 func (d *Dense) learn(set *kernel.Set, transpose bool) {
 	d.pack(set, transpose)
 	d.kernel.panels = d.fwd
-}
-
-// Refresh makes the part'th share of the transpose again.
-func (d *Dense) Refresh(part, parts int) {
-	if d.bwd != nil {
-		lo, hi := d.share(part, parts)
-		d.set.Transpose(d.bwd, d.fwd, lo, hi)
+	set.Split(d.fwd, 0, d.in)
+	if transpose {
+		set.Split(d.bwd, 0, d.Units)
 	}
 }
 
 // share is a range of the kernel's rows, whole panels of the transpose where there is one.
 func (d *Dense) share(part, parts int) (lo, hi int) {
-	unit := 4
+	unit := d.set.Rows()
 	if d.bwd != nil {
 		unit = d.set.NR
 	}
@@ -173,7 +169,8 @@ func (d *Dense) Backward(c *Context, dx, dy, _, y []float32, rows int) {
 	}
 }
 
-// Gradient computes rows of the kernel's gradient, xᵀ·dy, panel by panel, so that the update finds it in the cache.
+// Gradient computes rows of the kernel's gradient, xᵀ·dy, panel by panel, so that the update, and what is made of the
+// kernel for the next step, find it in the cache.
 func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(*Param, int, []float32)) {
 	m := rows * d.lead
 	lo, hi := d.share(part, parts)
@@ -183,13 +180,16 @@ func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int,
 		}
 		nr, n := c.Kernels.NR, c.Kernels.PanelCount(d.Units)
 		c.panels.Pack(dy, d.Units, 0, n)
+		c.Kernels.Split(c.panels, 0, m)
+		left := c.Kernels.Left(c.Scratch, hi-lo, m, x[lo:], 1, d.in, c.panels)
 		for j := range n {
 			g := c.save((hi - lo) * nr)
 			if d.Units-j*nr < nr {
 				clear(g) // the padding's gradient
 			}
-			c.Kernels.Mul(c.Scratch, hi-lo, x[lo:], 1, d.in, c.panels, j, j+1, g, nr, false)
+			c.Kernels.Multiply(c.Scratch, left, c.panels, j, j+1, g, nr, false)
 			update(d.kernel, (j*d.in+lo)*nr, g)
+			c.Kernels.Renew(c.Scratch, d.fwd, d.bwd, j, lo, hi)
 		}
 	}
 	if d.bias == nil || part != parts-1 {

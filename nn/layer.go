@@ -67,10 +67,9 @@ type Trainable interface {
 	// Forward in the same context; it may overwrite dy. A nil dx is not wanted.
 	Backward(c *Context, dx, dy, x, y []float32, rows int)
 	// Gradient computes the gradients of the part'th of parts shares of the parameters over all rows, and calls update
-	// with every range that is done, which begins at the parameter's element lo. dy is what Backward left.
+	// with every range that is done, which begins at the parameter's element lo; after update the new values are there,
+	// and the layer prepares what its next Forward and Backward use of them. dy is what Backward left.
 	Gradient(c *Context, part, parts int, dy, x []float32, rows int, update func(p *Param, lo int, g []float32))
-	// Refresh prepares the part'th share of what Forward and Backward use, after its parameters changed.
-	Refresh(part, parts int)
 }
 
 // Context is what one worker brings to one layer: kernels, room, and what Forward keeps for Backward.
@@ -123,6 +122,3 @@ func (*plain) Params() []*Param { return nil }
 // Gradient has nothing to do.
 func (*plain) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, []float32)) {
 }
-
-// Refresh has nothing to do.
-func (*plain) Refresh(int, int) {}

@@ -99,7 +99,4 @@ func (s *Standardization) Backward(_ *Context, dx, dy, _, _ []float32, _ int) {
 func (*Standardization) Gradient(*Context, int, int, []float32, []float32, int, func(*Param, int, []float32)) {
 }
 
-// Refresh has nothing to do.
-func (*Standardization) Refresh(int, int) {}
-
 var _ Trainable = (*Standardization)(nil)

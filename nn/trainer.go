@@ -175,7 +175,6 @@ func (t *Trainer) share(w, rows int) {
 		l := t.Net.Layers[i].(Trainable)
 		l.Gradient(&me.ctx[i], w, n, t.grads[i][:rows*t.widths[i+1]], t.acts[i][:rows*t.widths[i]], rows,
 			func(p *Param, lo int, g []float32) { t.Opt.update(t.set, p, lo, g) })
-		l.Refresh(w, n)
 	}
 }
 

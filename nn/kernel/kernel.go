@@ -35,6 +35,8 @@ type Set struct {
 	masked    func(y, x []float32, mask []uint64, scale float32)
 	fromBytes func(dst []float32, src []byte, scale float32)
 	turn      func(dst []float32, ldd int, src []float32, lds, rows, cols int)
+
+	split *splitter // nil: products of float32 themselves
 }
 
 // Adam is one step's constants: lr is the step size with the bias corrections in it, so that
@@ -47,6 +49,16 @@ type Panels struct {
 	K, N int
 	Data []float32
 	nr   int
+
+	parts []uint16 // of Split
+}
+
+// Rows is the number of rows in whose multiples large products are best divided.
+func (s *Set) Rows() int {
+	if s.split != nil {
+		return chunk
+	}
+	return s.heights[0]
 }
 
 // PanelCount is how many panels n columns make.
@@ -99,23 +111,20 @@ func (p *Panels) Unpack(b, data []float32) {
 	}
 }
 
-// Transpose makes the columns lo to hi-1 of p, a K×N operand, those of the transpose of src, an N×K operand. lo is a
-// multiple of NR, and so is hi unless it is N.
-func (s *Set) Transpose(p, src *Panels, lo, hi int) {
+// Transpose makes p the transpose of src.
+func (s *Set) Transpose(p, src *Panels) {
 	nr := p.nr
-	for i := lo; i < hi; i += nr {
-		w := min(nr, hi-i)
-		dst := p.Panel(i / nr)
-		for j := 0; j*nr < src.N; j++ {
-			cols := min(nr, src.N-j*nr)
-			s.turn(dst[j*nr*nr:], nr, src.Panel(j)[i*nr:], nr, w, cols)
+	for j := range s.PanelCount(src.N) {
+		for i := 0; i < src.K; i += nr {
+			s.turn(p.Panel(i / nr)[j*nr*nr:], nr, src.Panel(j)[i*nr:], nr, min(nr, src.K-i), min(nr, src.N-j*nr))
 		}
 	}
 }
 
 // Scratch is the room one goroutine needs for products. It grows as needed and is not for concurrent use.
 type Scratch struct {
-	a, c []float32
+	a, c  []float32
+	parts []uint16
 }
 
 func grow(b []float32, n int) []float32 {
@@ -154,7 +163,17 @@ func (s *Set) Mul(sc *Scratch, m int, a []float32, rs, cs int, b *Panels, lo, hi
 	if b.K == 0 || m == 0 {
 		return
 	}
-	if m <= 2 && cs == 1 {
+	s.Multiply(sc, s.Left(sc, m, b.K, a, rs, cs, b), b, lo, hi, c, ldc, add)
+}
+
+// Multiply is Mul with a left operand that serves several calls.
+func (s *Set) Multiply(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, ldc int, add bool) {
+	m, a, rs, cs := l.m, l.a, l.rs, l.cs
+	switch {
+	case l.parts != nil:
+		s.mulSplit(sc, l, b, lo, hi, c, ldc, add)
+		return
+	case m <= 2 && cs == 1:
 		s.mulRows(sc, m, a, rs, b, lo, hi, c, ldc, add)
 		return
 	}
@@ -193,14 +212,19 @@ func (s *Set) edge(sc *Scratch, h, k int, a []float32, rs, cs int, bp *float32, 
 		a, rs, cs = sc.a, 1, h
 	}
 	s.tile(h, k, &a[0], rs, cs, bp, &sc.c[0], s.NR, false)
+	take(c, ldc, sc.c, s.NR, m, w, add)
+}
+
+// take copies or adds m×w results from src.
+func take(c []float32, ldc int, src []float32, lds, m, w int, add bool) {
 	for i := range m {
-		dst, src := c[i*ldc:i*ldc+w], sc.c[i*s.NR:i*s.NR+w]
-		if add {
-			for j, v := range src {
-				dst[j] += v
-			}
-		} else {
+		dst, src := c[i*ldc:i*ldc+w], src[i*lds:i*lds+w]
+		if !add {
 			copy(dst, src)
+			continue
+		}
+		for j, v := range src {
+			dst[j] += v
 		}
 	}
 }

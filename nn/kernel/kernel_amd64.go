@@ -13,6 +13,9 @@ func Available() []*Set {
 	}
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL {
 		sets = append([]*Set{avx512()}, sets...)
+		if s, ok := amx(); ok {
+			sets = append([]*Set{s}, sets...)
+		}
 	}
 	return sets
 }
