@@ -71,17 +71,15 @@ func TestARunLearnsAndTellsItsEpochs(t *testing.T) {
 }
 
 func TestARunKilledAtAnyEpochAndResumedHasTheSameBits(t *testing.T) {
-	whole, err := train.Run(t.Context(), config(), digits(500, 1), digits(200, 2), nil, train.Hooks{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, opt := range []string{"adam", "rmsprop"} {
+	for i, opt := range []nn.OptimizerConfig{
+		{Type: "adam"}, {Type: "rmsprop", Momentum: 0.5, Centered: true}, {Type: "sgd", LearningRate: 0.05, Momentum: 0.9, Nesterov: true}, {Type: "sgd"},
+	} {
 		cfg := config()
-		cfg.Optimizer.Type = opt
-		if opt == "rmsprop" {
-			if whole, err = train.Run(t.Context(), cfg, digits(500, 1), digits(200, 2), nil, train.Hooks{}); err != nil {
-				t.Fatal(err)
-			}
+		cfg.Optimizer, cfg.Threads = opt, 1+i%3
+		cfg.Preprocess.Standardise = i%2 == 1
+		whole, err := train.Run(t.Context(), cfg, digits(500, 1), digits(200, 2), nil, train.Hooks{})
+		if err != nil {
+			t.Fatal(err)
 		}
 		for kill := 1; kill <= 6; kill++ {
 			var saved bytes.Buffer
@@ -107,7 +105,7 @@ func TestARunKilledAtAnyEpochAndResumedHasTheSameBits(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(weights(res.Net), weights(whole.Net)) || res.Last != whole.Last {
-				t.Errorf("%s killed after epoch %d: other weights or figures", opt, kill)
+				t.Errorf("%+v killed after epoch %d: other weights or figures", opt, kill)
 			}
 		}
 	}

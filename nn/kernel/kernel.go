@@ -1,15 +1,15 @@
 // Package kernel holds the arithmetic that nn spends its time in: float32 matrix products and a few loops over
 // vectors, in assembly where this machine has the instructions and in plain Go elsewhere.
 //
-// A Set is one implementation. Best picks the fastest that the processor runs: AVX-512, AVX2 with FMA, or Portable.
-// There is no NEON set, because no machine at hand could run one: 64-bit Arm uses Portable. Sums run in a fixed order
-// that depends on the Set and the sizes only, never on the number of threads, so that the same input gives the same
-// bits.
+// A Set is one implementation. Best picks the fastest that the processor runs: AVX-512 with AMX, AVX-512, AVX2 with FMA,
+// or Portable. There is no NEON set, because no machine at hand could run one: 64-bit Arm uses Portable. Sums run in a
+// fixed order that depends on the Set and the sizes only, so that the same input gives the same bits; no instruction is
+// used whose result is left to the processor's maker.
 //
 // The product follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): the right
 // operand is packed in panels of NR columns, and a tile of up to MR×NR results is kept in registers over the depth of a
 // panel that stays in the first-level cache. The left operand is read where it lies: a tile takes single elements of it,
-// so it needs no order.
+// so it needs no order. AMX has no float32: there both operands are split into parts, see split.go.
 package kernel
 
 // Set is one implementation of the kernels.

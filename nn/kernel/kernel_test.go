@@ -149,6 +149,111 @@ func TestEveryKernelDropsTheSameElementsAndAboutTheRightShare(t *testing.T) {
 	}
 }
 
+func TestEveryKernelsLoopsEqualThePortableOnes(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	plain := kernel.Portable()
+	for _, s := range kernel.Available() {
+		for _, n := range []int{1, 7, 8, 15, 16, 17, 63, 64, 65, 128, 200, 511} {
+			x, y := random(r, n), random(r, n)
+			src, mask := make([]byte, n), make([]uint64, (n+63)/64)
+			for i := range src {
+				src[i] = byte(r.Uint32())
+			}
+			for i := range mask {
+				mask[i] = r.Uint64()
+			}
+			for name, run := range map[string]func(s *kernel.Set, out []float32){
+				"BiasReLU":  func(s *kernel.Set, out []float32) { copy(out, x); s.BiasReLU(out, y) },
+				"ReLUBack":  func(s *kernel.Set, out []float32) { copy(out, x); s.ReLUBack(out, y) },
+				"Add":       func(s *kernel.Set, out []float32) { copy(out, x); s.Add(out, y) },
+				"Masked":    func(s *kernel.Set, out []float32) { s.Masked(out, x, mask, 1.25) },
+				"FromBytes": func(s *kernel.Set, out []float32) { s.FromBytes(out, src, 255) },
+			} {
+				want, got := make([]float32, n), make([]float32, n)
+				run(plain, want)
+				run(s, got)
+				if !slices.Equal(want, got) {
+					t.Errorf("%s: %s over %d elements differs from the portable loop", s.Name, name, n)
+				}
+			}
+		}
+	}
+}
+
+// TestWhatIsRenewedEqualsWhatIsMadeAnew changes some rows of an operand and compares its products, and its transpose's,
+// with those of an operand that was packed with the change.
+func TestWhatIsRenewedEqualsWhatIsMadeAnew(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for _, s := range kernel.Available() {
+		for _, d := range [][2]int{{96, 64}, {65, 33}, {128, 10}, {31, 100}, {9, 9}} {
+			k, n := d[0], d[1]
+			old, fresh := random(r, k*n), random(r, k*n)
+			lo, hi := min(k, s.NR), k // whole panels of the transpose
+			copy(fresh[:lo*n], old)
+			operand := func(b []float32) (p, q *kernel.Panels) {
+				p, q = s.NewPanels(k, n), s.NewPanels(n, k)
+				p.Pack(b, n, 0, s.PanelCount(n))
+				s.Transpose(q, p)
+				s.Split(p, 0, k)
+				s.Split(q, 0, n)
+				return p, q
+			}
+			p, q := operand(old)
+			p.PackRows(fresh, n, 0, k)
+			var sc kernel.Scratch
+			for j := range s.PanelCount(n) {
+				s.Renew(&sc, p, q, j, lo, hi)
+			}
+			p2, q2 := operand(fresh)
+			product := func(p *kernel.Panels) []float32 {
+				const m = 40
+				c := make([]float32, m*p.N)
+				s.Mul(&sc, m, random(rand.New(rand.NewPCG(1, 1)), m*p.K), p.K, 1, p, 0, s.PanelCount(p.N), c, p.N, false)
+				return c
+			}
+			if !slices.Equal(product(p), product(p2)) || !slices.Equal(product(q), product(q2)) {
+				t.Errorf("%s %v: products differ", s.Name, d)
+			}
+		}
+	}
+}
+
+func TestProductsInPartsAreAsExactAsFloat32(t *testing.T) {
+	const m, k, n = 64, 784, 96
+	r := rand.New(rand.NewPCG(11, 12))
+	a, b := random(r, m*k), random(r, k*n)
+	for i := range a { // of very different sizes
+		a[i] *= float32(math.Exp(6 * r.NormFloat64()))
+	}
+	size := make([]float64, m*n) // Σ|a·b|: what errors are relative to
+	abs := func(x []float32) []float32 {
+		y := slices.Clone(x)
+		for i := range y {
+			y[i] = float32(math.Abs(float64(y[i])))
+		}
+		return y
+	}
+	copy(size, product(m, k, n, abs(a), k, 1, abs(b)))
+	want := product(m, k, n, a, k, 1, b)
+	for _, s := range kernel.Available() {
+		p := s.NewPanels(k, n)
+		p.Pack(b, n, 0, s.PanelCount(n))
+		s.Split(p, 0, k)
+		var sc kernel.Scratch
+		c := make([]float32, m*n)
+		s.Mul(&sc, m, a, k, 1, p, 0, s.PanelCount(n), c, n, false)
+		worst, sum := 0.0, 0.0
+		for i, w := range want {
+			e := math.Abs(float64(c[i])-w) / size[i]
+			worst, sum = max(worst, e), sum+e
+		}
+		t.Logf("%s: worst error %.2g, mean %.2g of Σ|a·b|", s.Name, worst, sum/float64(m*n))
+		if worst > 1e-6 || sum/float64(m*n) > 1.5e-7 {
+			t.Errorf("%s: worst error %v, mean %v", s.Name, worst, sum/float64(m*n))
+		}
+	}
+}
+
 func BenchmarkMul(b *testing.B) {
 	for _, s := range kernel.Available() {
 		for _, d := range [][3]int{{128, 784, 512}, {784, 128, 512}, {1, 784, 512}, {32, 784, 512}} {
