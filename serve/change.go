@@ -101,7 +101,7 @@ func (m *Manager) settle(s *service) {
 // Undeploy takes a model out of service and returns when no new request reaches it; those in flight end.
 func (m *Manager) Undeploy(ctx context.Context, actor, name string) error {
 	if _, ok := (*m.services.Load())[name]; !ok {
-		return notServed(name)
+		return m.missing(name)
 	}
 	s, err := m.hold(ctx, name, nil)
 	if err != nil {
@@ -111,7 +111,7 @@ func (m *Manager) Undeploy(ctx context.Context, actor, name string) error {
 		defer s.done()
 		if s.record.Model == "" {
 			m.forget(s)
-			return struct{}{}, notServed(name)
+			return struct{}{}, m.missing(name)
 		}
 		e := event.New("services", "service.undeployed", "service/"+name, actor, s.record)
 		if err := m.o.Store.DeleteService(m.ctx, name, e); err != nil {
@@ -166,7 +166,7 @@ func carry[T any](ctx context.Context, m *Manager, change func() (T, error)) (T,
 func (m *Manager) hold(ctx context.Context, name string, r *Record) (*service, error) {
 	for {
 		m.mu.Lock()
-		if m.closed {
+		if m.closed.Load() {
 			m.mu.Unlock()
 			return nil, errs.Errorf("serve.hold", errs.Unavailable, "the server is stopping")
 		}

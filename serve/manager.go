@@ -55,7 +55,7 @@ type Manager struct {
 	// Requests read services without a lock; it is replaced whole under mu.
 	services atomic.Pointer[map[string]*service]
 	mu       sync.Mutex
-	closed   bool
+	closed   atomic.Bool // set under mu
 }
 
 // New makes a manager with nothing in service.
@@ -160,7 +160,7 @@ func (m *Manager) restore(ctx context.Context, records []Record) {
 // close frees everything. Requests that still run after the grace are left to the end of the process.
 func (m *Manager) close() {
 	m.mu.Lock()
-	m.closed = true
+	m.closed.Store(true)
 	old := *m.services.Load()
 	m.services.Store(&map[string]*service{})
 	m.mu.Unlock()
@@ -188,7 +188,7 @@ func (m *Manager) Acquire(name string, version int64, label string) (Lease, erro
 	for {
 		s, ok := (*m.services.Load())[name]
 		if !ok {
-			return Lease{}, notServed(name)
+			return Lease{}, m.missing(name)
 		}
 		i, err := s.routes.Load().find(name, version, label)
 		if err != nil {
@@ -201,8 +201,19 @@ func (m *Manager) Acquire(name string, version int64, label string) (Lease, erro
 	}
 }
 
-func notServed(name string) error {
-	return errs.Errorf("serve.Acquire", errs.NotFound, "no model %q is in service; `lineshaft deploy %s` puts it there", clip(name), clip(name))
+// missing says why there is no such service: before everything is back after a start, and when the server stops, it is
+// no answer that the model is not there.
+func (m *Manager) missing(name string) error {
+	const op = "serve.Acquire"
+	select {
+	case <-m.restored:
+	default:
+		return errs.Errorf(op, errs.Unavailable, "models are still being brought back into service: try again")
+	}
+	if m.closed.Load() {
+		return errs.Errorf(op, errs.Unavailable, "the server is stopping")
+	}
+	return errs.Errorf(op, errs.NotFound, "no model %q is in service; `lineshaft deploy %s` puts it there", clip(name), clip(name))
 }
 
 func clip(s string) string {
@@ -259,7 +270,7 @@ func (m *Manager) List() []Service {
 func (m *Manager) Get(name string) (Service, error) {
 	s, ok := (*m.services.Load())[name]
 	if !ok {
-		return Service{}, notServed(name)
+		return Service{}, m.missing(name)
 	}
 	return s.show(m.o.Clock.Now()), nil
 }

@@ -334,6 +334,24 @@ func TestAVersionThatFailedAfterARestartIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestBeforeEverythingIsBackNothingIsSaidToBeMissing(t *testing.T) {
+	w := newWorld(1)
+	w.records["slow"] = serve.Record{Model: "slow", Version: 1}
+	w.gate = make(chan struct{})
+	m := serve.New(serve.Options{Store: w, Models: w, Runtime: w, Clock: clock.NewFake(start)})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	refused(t, m, 0, "", errs.Unavailable, "try again")
+	close(w.gate)
+	<-m.Restored()
+	refused(t, m, 0, "", errs.NotFound, "no model")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAChangeGoesOnWhenItsCallerGoesAway(t *testing.T) {
 	w := newWorld(2)
 	w.gate = make(chan struct{})
@@ -451,6 +469,7 @@ func TestAStoppedManagerRefuses(t *testing.T) {
 	if _, err := m.Deploy(context.Background(), "user/ann", "m", 1); !errs.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
+	refused(t, m, 0, "", errs.Unavailable, "stopping")
 	if w.records["m"].Version != 1 {
 		t.Error("stopping the server took the model out of service")
 	}
