@@ -264,8 +264,18 @@ func (s *Server) face(ctx context.Context) http.Handler {
 		},
 		Convert: convert, Console: console.Handler(), Addresses: api.Addresses{Console: s.URL(), Serving: s.ServeURL(), ServingGRPC: s.GRPCAddr()}, Version: Version, Clock: s.clock, Log: s.log,
 		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
-		Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
+		Ready: s.ready, Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
 	})
+}
+
+// ready says what is not there yet: the models that were in service when the server last ended.
+func (s *Server) ready(context.Context) error {
+	select {
+	case <-s.serving.Restored():
+		return nil
+	default:
+		return errs.Errorf("app.ready", errs.Unavailable, "the models in service are being loaded: try again in a moment")
+	}
 }
 
 // drain is how long requests under way may take when the server stops.
