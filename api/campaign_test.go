@@ -107,15 +107,19 @@ func (c *caller) value(s schema, depth int) any {
 	return nil
 }
 
-// TestWhateverIsAskedTheAnswerIsAsPromised asks for what a careless program would, by everybody, of a hall in use: each
-// answer has the form that the document promises, and nothing is a fault of the server.
 func TestWhateverIsAskedTheAnswerIsAsPromised(t *testing.T) {
+	askAtRandom(t, 2026, 2000)
+}
+
+// askAtRandom asks for what a careless program would, by everybody, of a hall in use: each answer has the form that the
+// document promises, and nothing is a fault of the server.
+func askAtRandom(t *testing.T, seed uint64, calls int) {
 	h := furnished(t)
 	d := h.document()
-	c := &caller{rand.New(rand.NewPCG(7, 2026)), d}
+	c := &caller{rand.New(rand.NewPCG(7, seed)), d}
 	names := append(who[:], "socket")
 	codes := map[int]int{}
-	for i := range 2000 {
+	for i := range calls {
 		op := d.operations()[i%len(d.operations())]
 		method, path, body := c.call(op)
 		if op == "GET /events" || op == "DELETE /users/{name}" || strings.Contains(body, "disabled") {
@@ -130,7 +134,7 @@ func TestWhateverIsAskedTheAnswerIsAsPromised(t *testing.T) {
 		if a.code == http.StatusMethodNotAllowed || strings.Contains(path, "%2F") || strings.Contains(path, "//") {
 			continue // it is another path than the operation's
 		}
-		if err := d.check(method, strings.Replace(path, "?", "?", 1), a); err != nil {
+		if err := d.check(method, path, a); err != nil {
 			t.Errorf("call %d, %s as %q with %q: %v: %d %s", i, method+" "+path, name, body, err, a.code, a.body)
 		}
 	}
