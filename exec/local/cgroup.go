@@ -203,14 +203,15 @@ func (g cgroup) refused() int { return g.counter("max", "pids.events") }
 
 // pids lists the group's processes.
 func (g cgroup) pids() (pids []int) {
-	for _, dir := range g.folders() {
-		b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		for _, f := range strings.Fields(string(b)) {
-			if pid, err := strconv.Atoi(f); err == nil && pid > 0 { // 0 is one of another PID namespace
-				pids = append(pids, pid)
-			}
+	folders := g.folders()
+	if len(folders) == 0 {
+		return nil
+	}
+	b, _ := os.ReadFile(filepath.Join(folders[0], "cgroup.procs")) // each controller of version 1 has the same
+	for _, f := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil && pid > 0 { // 0 is one of another PID namespace
+			pids = append(pids, pid)
 		}
-		break // each controller of version 1 has the same
 	}
 	return pids
 }

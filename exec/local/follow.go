@@ -23,10 +23,13 @@ import (
 const lookEvery = 250 * time.Millisecond
 
 // crowded is for how many looks in a row a task may be refused new processes before it is ended.
-const crowded = 20
+const crowded = 12
 
 // leastFile is what a file counts that holds nothing: it takes up its entry.
 const leastFile = 1 << 10
+
+// filler is what a task must hold to be the one that fills the disk.
+const filler = 64 * units.MiB
 
 // follow keeps the attempt within its limits until init has ended.
 func (s *shim) follow() {
@@ -160,8 +163,10 @@ func processes() (pids []int) {
 // watch looks at what a task uses up.
 type watch struct {
 	s       *shim
-	refused int // starts of processes, at the last look
-	in      int // looks in a row in which more were refused
+	refused int         // starts of processes, at the last look
+	in      int         // looks in a row in which more were refused
+	short   bool        // the disk was almost full at the last look
+	held    units.Bytes // by the task then
 }
 
 // look gives the reason to end the task, or "".
@@ -208,18 +213,20 @@ func (w *watch) crowd() string {
 	return ""
 }
 
-// full ends a task that holds a good part of a disk on which almost nothing is left.
+// full ends a task that holds a good part of a disk on which almost nothing is left, and still takes more.
 func (w *watch) full() string {
-	least := int64(w.s.in.Reserve)
 	var st unix.Statfs_t
-	if unix.Statfs(placeOf(w.s.dir), &st) != nil || int64(st.Bavail)*st.Bsize >= least {
+	if unix.Statfs(placeOf(w.s.dir), &st) != nil || units.Bytes(st.Bavail)*units.Bytes(st.Bsize) >= w.s.in.Reserve {
+		w.short = false
 		return ""
 	}
-	used := w.used()
-	if used < least/4 {
+	used := units.Bytes(w.used())
+	before, first := w.held, !w.short
+	w.held, w.short = used, true
+	if first || used < filler || used < before+units.MiB {
 		return ""
 	}
-	return fmt.Sprintf("the machine's disk is full: less than %v is free, and this task holds %v of it; free some space, or give the job a limit in resources.disk", w.s.in.Reserve, units.Bytes(used))
+	return fmt.Sprintf("the machine's disk is full: less than %v is free, and this task holds %v and takes more; free some space, or give the job a limit in resources.disk", w.s.in.Reserve, used)
 }
 
 // used is how much disk the task holds: its folders, and files that it has open and deleted.

@@ -141,7 +141,7 @@ func hall(t *testing.T, at string) (*local.Local, string) {
 func end(t *testing.T, l *local.Local) {
 	t.Helper()
 	ctx := context.Background()
-	for range 500 {
+	for range 2000 {
 		all, err := l.Observe(ctx)
 		if err != nil {
 			t.Error(err)
@@ -161,7 +161,7 @@ func end(t *testing.T, l *local.Local) {
 
 func wait(t *testing.T, l *local.Local, ref exec.TaskRef) exec.Status {
 	t.Helper()
-	for range 1200 {
+	for range 4000 {
 		st, err := l.Status(ref)
 		if err != nil {
 			t.Fatal(err)
@@ -201,7 +201,7 @@ func run(t *testing.T, l *local.Local, tk exec.Task) (string, exec.Status) {
 // says waits until a task's log holds a text.
 func says(t *testing.T, l *local.Local, ref exec.TaskRef, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := l.Logs(ctx, ref, 0, true)
 	if err != nil {

@@ -81,10 +81,14 @@ func TestATaskThatFillsTheDiskIsEndedWithAReason(t *testing.T) {
 
 func TestATaskIsEndedWhenItHasFilledTheMachinesDisk(t *testing.T) {
 	everyLevel(t, func(t *testing.T, at string) {
-		// Everything that is free counts as reserved here: who holds a good part of that is ended, others are not.
+		// Everything that is free counts as reserved here: who goes on taking of it is ended, who does not is not.
 		l, _ := with(t, local.Options{Reserve: 1 << 60}, at)
 		small := task("1", 1, `echo x > f; sleep 1`)
 		if _, st := run(t, l, small); st.ExitCode != 0 {
+			t.Errorf("%+v", st)
+		}
+		filler := task("2", 1, `i=0; while [ $i -lt 500 ]; do head -c 10000000 /dev/zero > f$i; i=$((i+1)); sleep 0.1; done`)
+		if _, st := run(t, l, filler); !strings.Contains(st.Reason, "disk is full") {
 			t.Errorf("%+v", st)
 		}
 		facts, err := l.Facts(t.Context())
@@ -97,7 +101,7 @@ func TestATaskIsEndedWhenItHasFilledTheMachinesDisk(t *testing.T) {
 func TestAnEndIsRecordedOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	l, data := hall(t, "")
-	tk := task("1", 1, "echo ready; sleep 0.5; exit 9")
+	tk := task("1", 1, "echo ready; while [ ! -e go ]; do sleep 0.05; done; exit 9")
 	if err := l.Start(t.Context(), tk); err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +110,7 @@ func TestAnEndIsRecordedOnAFullDisk(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(data, "tasks/1/0/1/exit.reserve")); err != nil || info.Size() < 16<<10 {
 		t.Errorf("%v, %v", info, err)
 	}
+	l.Shell(t.Context(), tk.Ref, exec.Shell{Argv: []string{"touch", "go"}})
 	if st := wait(t, l, tk.Ref); st.ExitCode != 9 {
 		t.Errorf("%+v", st)
 	}

@@ -293,6 +293,9 @@ func (t *terminal) copy(w io.Writer, r *os.File) {
 				w = io.Discard // the reader is gone; the program must not wait for it
 			}
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			rest(w, r)
+		}
 		if err != nil {
 			return
 		}
@@ -306,6 +309,25 @@ func (t *terminal) copy(w io.Writer, r *os.File) {
 				r.SetReadDeadline(until) //nolint:errcheck // pipes and terminals have deadlines
 			}
 		default:
+		}
+	}
+}
+
+// rest copies what is there already: the program wrote it before it ended, however late it is read.
+func rest(w io.Writer, r *os.File) {
+	conn, err := r.SyscallConn()
+	if err != nil {
+		return
+	}
+	b := make([]byte, 32<<10)
+	for range 1 << 20 / len(b) { // more than a pipe or a terminal holds; another process may go on writing
+		n := 0
+		err := conn.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), b) }) // it never waits
+		if err != nil || n <= 0 {
+			return
+		}
+		if _, err := w.Write(b[:n]); err != nil {
+			return
 		}
 	}
 }
