@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -33,7 +35,6 @@ type Shells = exec.Shells
 const (
 	execProtocol = "lineshaft.exec.v1"
 	execMessage  = 32 << 10 // bytes of the largest message either way, the first included
-	execPing     = 30 * time.Second
 	execGoodbye  = 5 * time.Second
 )
 
@@ -110,13 +111,14 @@ func (s *server) bridge(ctx context.Context, conn *websocket.Conn, ref exec.Task
 	defer owned.Wait()
 	defer cancel()
 	stdin, feed := io.Pipe()
+	heard := &heard{}
 	resize := make(chan exec.Size, 1)
 	owned.Go(func() {
 		defer cancel() // a client that goes away ends the program
-		receive(ctx, conn, feed, resize)
+		receive(ctx, conn, heard, feed, resize)
 		feed.CloseWithError(io.ErrUnexpectedEOF) // a pipe's never fails
 	})
-	owned.Go(func() { keepAlive(ctx, cancel, conn) })
+	owned.Go(func() { keepAlive(ctx, cancel, conn, s.o.Heartbeat, heard) })
 	program := exec.Shell{
 		Argv: in.Argv, Term: in.Term, TTY: in.TTY, Size: exec.Size{Rows: uint16(in.Rows), Cols: uint16(in.Cols)}, //nolint:gosec // at most 10000
 		Resize: resize, Stdin: stdin, Stdout: &messages{ctx, conn, streamOut},
@@ -151,17 +153,20 @@ func errorOf(err error) *Error {
 }
 
 // receive takes the client's messages until it goes. The newest size counts: one that was not looked at gives way.
-func receive(ctx context.Context, conn *websocket.Conn, stdin io.WriteCloser, resize chan exec.Size) {
+func receive(ctx context.Context, conn *websocket.Conn, heard *heard, stdin io.WriteCloser, resize chan exec.Size) {
 	for {
 		kind, b, err := conn.Read(ctx)
 		if err != nil {
 			return
 		}
+		heard.messages.Add(1)
 		if kind == websocket.MessageBinary && len(b) > 0 && b[0] == streamIn {
 			if len(b) == 1 {
 				stdin.Close() // a pipe's never fails
 			} else {
+				heard.full.Store(true)
 				stdin.Write(b[1:]) //nolint:errcheck // the program may read no more, and still write
+				heard.full.Store(false)
 			}
 			continue
 		}
@@ -179,22 +184,31 @@ func receive(ctx context.Context, conn *websocket.Conn, stdin io.WriteCloser, re
 	}
 }
 
-// keepAlive finds a client that is gone without a word.
-func keepAlive(ctx context.Context, gone func(), conn *websocket.Conn) {
-	tick := time.NewTicker(execPing)
+// heard is what was read of a client.
+type heard struct {
+	messages atomic.Int64
+	full     atomic.Bool // the program does not take its input, and no message is read meanwhile
+}
+
+// keepAlive finds a client that is gone without a word. Its answer to a ping stands behind what it sent before: while
+// that is not read, or is being read, it is enough that the ping could be sent.
+func keepAlive(ctx context.Context, gone func(), conn *websocket.Conn, every time.Duration, heard *heard) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			limited, cancel := context.WithTimeout(ctx, execPing)
-			err := conn.Ping(limited)
-			cancel()
-			if err != nil {
-				gone()
-				return
-			}
+		}
+		before := heard.messages.Load()
+		limited, cancel := context.WithTimeout(ctx, 2*every)
+		err := conn.Ping(limited)
+		cancel()
+		behind := heard.full.Load() || heard.messages.Load() != before
+		if err != nil && !(behind && errors.Is(err, context.DeadlineExceeded)) {
+			gone()
+			return
 		}
 	}
 }

@@ -3,13 +3,16 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/lineshaft/lineshaft/api"
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
@@ -149,4 +152,62 @@ func TestAProgramEndsWithItsClient(t *testing.T) {
 			t.Error("the program does not know")
 		}
 	}
+}
+
+// late is a program that takes its input only when it is told to.
+type late struct{ begin chan struct{} }
+
+func (l *late) Shell(ctx context.Context, _ exec.TaskRef, s exec.Shell) (int, error) {
+	select {
+	case <-l.begin:
+	case <-ctx.Done():
+		return 0, errs.E("late.Shell", errs.Canceled, ctx.Err())
+	}
+	n, err := io.Copy(io.Discard, s.Stdin)
+	fmt.Fprint(s.Stdout, n, " ", err)
+	return 0, nil
+}
+
+func TestAProgramMayLetItsInputWait(t *testing.T) {
+	h := newHall(t, func(o *api.Options) { o.Heartbeat = 250 * time.Millisecond })
+	h.await(h.submit("dan", sleeper).ID, job.Running)
+	l := &late{make(chan struct{})}
+	h.o.Shells = l
+	h.listen()
+	pings := make(chan struct{}, 1)
+	conn, _, err := websocket.Dial(t.Context(), h.url+"/api/v1/jobs/1/exec", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + h.tokens["dan"]}},
+		OnPingReceived: func(context.Context, []byte) bool {
+			select {
+			case pings <- struct{}{}:
+			default:
+			}
+			return true
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for range 100 {
+			if err := conn.Write(t.Context(), websocket.MessageBinary, make([]byte, 1+10<<10)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		send(t, conn, websocket.MessageBinary, "\x00")
+	}()
+	go func() {
+		for range 3 { // the answers to them stand behind the input
+			<-pings
+		}
+		close(l.begin)
+	}()
+	if out, _, last := gather(t, conn); out != fmt.Sprint(100*10<<10, " <nil>") || last != `{"exit":0}` {
+		t.Errorf("%q, %s", out, last)
+	}
+	<-sent
 }
