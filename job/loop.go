@@ -73,14 +73,23 @@ func (l *loop) tick() {
 	_ = l.step() // it logs; there is nobody to tell
 }
 
-// step has the core take the inputs and a look at the plan, writes what it decided and hands the rest over. The error
-// is that of the first refused input, or of the store.
+// step has the core take the inputs, then plan, writing down what each decided. The error is that of the first refused
+// input, or of the store. Room that the inputs freed is written as free before the plan gives it away, so that no crash
+// leaves it given twice.
 func (l *loop) step(inputs ...Input) error {
+	if err := l.decide(inputs...); err != nil {
+		return err
+	}
+	return l.decide(PlanTick{Nodes: l.o.Nodes()})
+}
+
+// decide takes one step of the core, writes what it decided and hands the rest over.
+func (l *loop) decide(inputs ...Input) error {
 	const op = "job.step"
 	if l.broken {
 		return errs.Errorf(op, errs.Unavailable, "the server cannot write down the state of jobs just now; try again shortly")
 	}
-	effects := l.core.Step(l.o.Clock.Now(), append(inputs, PlanTick{Nodes: l.o.Nodes()})...)
+	effects := l.core.Step(l.o.Clock.Now(), inputs...)
 	var refused error
 	for _, e := range effects {
 		switch e := e.(type) {

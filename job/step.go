@@ -69,7 +69,8 @@ type (
 		Progress       *Progress
 		Metrics        []Metric
 	}
-	// PlanTick asks for a plan over the nodes, and for what is due by now.
+	// PlanTick asks for a plan over the nodes, and for what is due by now. It belongs in a step of its own, after the
+	// writes of the one before.
 	PlanTick struct{ Nodes []fleet.Node }
 )
 

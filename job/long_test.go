@@ -1,0 +1,11 @@
+//go:build long
+
+package job_test
+
+import "testing"
+
+func TestCampaignOfManyHistoriesKeepsWhatMustAlwaysHold(t *testing.T) {
+	for seed := uint64(1000); seed < 3000; seed++ {
+		runHistory(t, seed, 400)
+	}
+}

@@ -1,0 +1,180 @@
+package job_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// sim runs a core step by step, as the runner does but without goroutines, so that a test decides when each effect is
+// carried out, each report arrives and the server crashes.
+type sim struct {
+	testing.TB
+	store   *memory
+	machine *machine
+	core    *job.Core
+	now     time.Time
+	nodes   []fleet.Node
+	queue   map[job.ID][]job.Effect // decided and not yet carried out
+	said    []exec.Status           // told by the machine and not yet heard
+	trace   []string                // every save, for golden comparisons
+	finish  error                   // of registrations
+}
+
+func newSim(t testing.TB, nodes ...fleet.Node) *sim {
+	s := &sim{TB: t, store: newMemory(), machine: newMachine(), now: time.Unix(50_000, 0).UTC(), nodes: nodes}
+	s.machine.tell = func(st exec.Status) { s.said = append(s.said, st) }
+	s.crash()
+	return s
+}
+
+func node(name string, cpu float64) fleet.Node {
+	return fleet.Node{Name: name, CPU: cpu, Memory: 1000 * units.GiB, Disk: 1000 * units.GiB}
+}
+
+// crash drops everything that is not written down, and takes up what is.
+func (s *sim) crash() {
+	jobs, err := s.store.ListJobs(context.Background(), job.Filter{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.core, s.queue, s.said = job.NewCore(jobs), map[job.ID][]job.Effect{}, nil
+}
+
+// step has the core take the inputs, then plan. torn > 0 crashes before that many-th save of either.
+func (s *sim) step(torn int, inputs ...job.Input) error {
+	s.Helper()
+	core := s.core
+	refused := s.decide(torn, inputs...)
+	if s.core == core {
+		_ = s.decide(torn, job.PlanTick{Nodes: s.nodes})
+	}
+	return refused
+}
+
+// decide writes what the core decides and queues the rest.
+func (s *sim) decide(torn int, inputs ...job.Input) (refused error) {
+	s.Helper()
+	for _, e := range s.core.Step(s.now, inputs...) {
+		switch e := e.(type) {
+		case job.SaveJob:
+			if torn--; torn == 0 {
+				s.crash()
+				return nil
+			}
+			if err := s.store.UpdateJob(context.Background(), e.Job, e.Events...); err != nil {
+				s.Fatal(err)
+			}
+			s.trace = append(s.trace, fmt.Sprintf("%v %d %s %d %q", s.now.Sub(time.Unix(50_000, 0)), e.Job.ID, e.Job.State, e.Job.Attempt, e.Job.Reason))
+		case job.Refused:
+			refused = e.Err
+		default:
+			id := ownerOf(e)
+			s.queue[id] = append(s.queue[id], e)
+		}
+	}
+	return refused
+}
+
+func ownerOf(e job.Effect) job.ID {
+	var r exec.TaskRef
+	switch e := e.(type) {
+	case job.StartTask:
+		return e.Job.ID
+	case job.Finish:
+		return e.Job.ID
+	case job.StopTask:
+		r = e.Ref
+	case job.RemoveTask:
+		r = e.Ref
+	}
+	var id job.ID
+	_, _ = fmt.Sscan(r.Job, &id)
+	return id
+}
+
+// carry carries the oldest effect of a job out and returns what is to be fed back.
+func (s *sim) carry(id job.ID) []job.Input {
+	e := s.queue[id][0]
+	if s.queue[id] = s.queue[id][1:]; len(s.queue[id]) == 0 {
+		delete(s.queue, id)
+	}
+	ctx := context.Background()
+	switch e := e.(type) {
+	case job.StartTask:
+		if err := s.machine.Start(ctx, exec.Task{Ref: job.TaskRef(e.Job, e.Task)}); err != nil {
+			return []job.Input{job.StartFailed{Ref: job.TaskRef(e.Job, e.Task), Reason: err.Error(), Transient: errs.Is(err, errs.Exhausted)}}
+		}
+	case job.StopTask:
+		_ = s.machine.Stop(ctx, e.Ref, e.Grace)
+	case job.RemoveTask:
+		_ = s.machine.Remove(ctx, e.Ref)
+	case job.Finish:
+		d := job.FinishDone{ID: e.Job.ID, Model: &job.ModelRef{Name: "m", Version: 1}}
+		if s.finish != nil {
+			d = job.FinishDone{ID: e.Job.ID, Reason: s.finish.Error(), Transient: errs.Is(s.finish, errs.Exhausted)}
+		}
+		return []job.Input{d}
+	}
+	return nil
+}
+
+// adopt compares with the machine, as after a start.
+func (s *sim) adopt() {
+	all, _ := s.machine.Observe(context.Background())
+	_ = s.step(0, job.Observed{Statuses: all, Fresh: func(id job.ID) bool { return len(s.queue[id]) == 0 }})
+}
+
+// settle carries out and hears everything there is, until nothing is left.
+func (s *sim) settle() {
+	s.Helper()
+	for n := 0; len(s.queue) > 0 || len(s.said) > 0; n++ {
+		if n > 10_000 {
+			s.Fatalf("does not come to rest: %v", s.queue)
+		}
+		for _, id := range slices.Sorted(maps.Keys(s.queue)) {
+			if in := s.carry(id); len(in) > 0 {
+				_ = s.step(0, in...)
+			}
+		}
+		for len(s.said) > 0 {
+			st := s.said[0]
+			s.said = s.said[1:]
+			_ = s.step(0, job.TaskObserved{Status: st})
+		}
+	}
+}
+
+func (s *sim) submit(spec job.Spec) job.Job {
+	s.Helper()
+	spec = spec.Defaults()
+	if err := spec.Validate(); err != nil {
+		s.Fatal(err)
+	}
+	j, err := s.store.CreateJob(context.Background(), job.New(spec, "ann", s.now))
+	if err != nil {
+		s.Fatal(err)
+	}
+	_ = s.step(0, job.Submitted{Job: j})
+	return j
+}
+
+func (s *sim) get(id job.ID) job.Job {
+	s.Helper()
+	j, err := s.store.GetJob(context.Background(), id)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return j
+}
+
+func sortedKeys[V any](m map[job.ID]V) []job.ID { return slices.Sorted(maps.Keys(m)) }
