@@ -102,6 +102,7 @@ func accuracies(ctx context.Context, o options, log io.Writer) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	sum := 0.0
 	for seed := range o.seeds {
 		res, err := train.Run(ctx, network(20, uint64(seed+1), o.threads), data, val, nil, train.Hooks{})
 		if err != nil {
@@ -109,6 +110,8 @@ func accuracies(ctx context.Context, o options, log io.Writer) ([]row, error) {
 		}
 		fmt.Fprintf(log, "seed %d: test accuracy %.4f after 20 epochs\n", seed+1, res.Last.ValAccuracy)
 		rows = append(rows, row{fmt.Sprintf("mnist-20-epochs-seed-%d", seed+1), "lineshaft", "test_accuracy", res.Last.ValAccuracy, ""})
+		sum += res.Last.ValAccuracy
 	}
-	return rows, nil
+	mean := row{"mnist-20-epochs", "lineshaft", "test_accuracy", sum / float64(o.seeds), ""}
+	return append(rows, mean), nil
 }
