@@ -138,7 +138,12 @@ export function applier(client: QueryClient, wait = 400) {
             client.setQueryData<Pages<Job>>(key, (old) => putJob(old, j, (key[1] as JobState) ?? ''));
           }
           stale('metrics', j.id);
-          if (!quiet) stale('why', j.id);
+          if (!quiet) {
+            // An answer that was on its way may be older than this event and come after it: look again.
+            stale('job', j.id);
+            stale('jobs');
+            stale('why', j.id);
+          }
         } else if (!quiet) {
           stale('jobs');
           stale('job');

@@ -48,9 +48,10 @@ function Head({ j }: { j: Record }) {
   const client = useQueryClient();
   const [asking, setAsking] = useState(false);
   const act = useMutation({
-    mutationFn: (what: 'cancel' | 'retry') => post<Record>(`/jobs/${j.id}/${what}`),
-    onSuccess: (next, what) => {
-      if (next?.id) client.setQueryData(['job', j.id], next);
+    mutationFn: (what: 'cancel' | 'retry') => post(`/jobs/${j.id}/${what}`),
+    onSuccess: (_, what) => {
+      // The stream may have told more than the answer did by now, so the job is read anew.
+      void client.invalidateQueries({ queryKey: ['job', j.id] });
       void client.invalidateQueries({ queryKey: ['jobs'] });
       done(what === 'cancel' ? t('job.cancel.done', { id: j.id }) : t('job.retry.done', { id: j.id }));
     },
@@ -166,8 +167,8 @@ function Replicas({ j }: { j: Record }) {
   const client = useQueryClient();
   const n = j.spec.tasks ?? j.tasks?.length ?? 1;
   const set = useMutation({
-    mutationFn: (replicas: number) => call<Record>('PUT', `/jobs/${j.id}/replicas`, { json: { replicas } }),
-    onSuccess: (next) => client.setQueryData(['job', j.id], next),
+    mutationFn: (replicas: number) => call('PUT', `/jobs/${j.id}/replicas`, { json: { replicas } }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ['job', j.id] }),
     onError: (err) => failed(t, err),
   });
   return (
