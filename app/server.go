@@ -339,7 +339,7 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	calls.GracefulStop()
 	for range left {
-		_ = <-ended // each ends because it was closed
+		s.log.Debug("a port is closed", "err", <-ended)
 	}
 	return err
 }

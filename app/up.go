@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,7 @@ func Up(ctx context.Context, cfg Config, o UpOptions) error {
 	select {
 	case err := <-ended:
 		stop()
-		_ = <-told // it failed because the server ended
-		return err
+		return cmp.Or(err, <-told)
 	case err = <-told:
 	}
 	if o.Once || err != nil {

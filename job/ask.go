@@ -238,14 +238,7 @@ func (j Job) explain(now time.Time) Explanation {
 			break
 		}
 	}
-	verb := "is"
-	switch j.State {
-	case Succeeded, Failed:
-		verb = "has"
-	case Canceled:
-		verb = "was"
-	}
-	s := fmt.Sprintf("job %d (%s) %s %s", j.ID, j.Name, verb, j.State)
+	s := fmt.Sprintf("job %d (%s) %s", j.ID, j.Name, j.State.sentence())
 	switch {
 	case j.State == Queued && j.NotBefore != nil && now.Before(*j.NotBefore):
 		s += fmt.Sprintf(" and is tried again in %v", j.NotBefore.Sub(now).Round(100*time.Millisecond))

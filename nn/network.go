@@ -38,7 +38,7 @@ func (n *Network) fits(l Layer, in []int, have *int) error {
 	if w, ok := l.(weighty); ok {
 		if need := w.weights(in); n.Limit.Weights > 0 && (need < 0 || need > n.Limit.Weights-*have) {
 			return errs.Errorf("nn.Build", errs.Invalid, "layer %q needs more weights than there can be, which is %d", l.Name(), n.Limit.Weights)
-		} else { //nolint:revive // need belongs to the test
+		} else {
 			*have += need
 		}
 	}

@@ -120,7 +120,6 @@ type run struct {
 	val   *Dataset
 	tr    *nn.Trainer
 	scale float32
-	bytes [256]float32 // each byte divided by scale
 	width int
 	order []int32
 }

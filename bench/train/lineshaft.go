@@ -22,8 +22,10 @@ func network(epochs int, seed uint64, threads int) train.Config {
 	return train.Config{
 		Preprocess: train.Preprocess{Scale: 255},
 		Layers: []nn.LayerSpec{
-			{Type: "dense", Units: 512, Activation: "relu"}, {Type: "dropout", Rate: 0.2},
-			{Type: "dense", Units: 512, Activation: "relu"}, {Type: "dropout", Rate: 0.2},
+			{Type: "dense", Units: 512, Activation: "relu"},
+			{Type: "dropout", Rate: 0.2},
+			{Type: "dense", Units: 512, Activation: "relu"},
+			{Type: "dropout", Rate: 0.2},
 			{Type: "dense", Units: 10, Activation: "softmax"},
 		},
 		Optimizer: nn.OptimizerConfig{Type: "adam", LearningRate: 0.001},

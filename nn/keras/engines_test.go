@@ -169,7 +169,8 @@ func TestKerasLoadsWhatIsWrittenAndTrainsOn(t *testing.T) {
 		nn.NewFlatten("f"), nn.NewDense("b", 4, nn.DenseConfig{Activation: "softmax", BiasInit: nn.Initializer{Name: "constant", Value: 0.1}}))
 	norm := nn.NormConfig{Axis: -1, Epsilon: 1e-3, Center: true, Scale: true}
 	plain := &nn.Network{Name: "plain", Input: []int{2, 3}, Layers: []nn.Layer{
-		nn.NewBatchNormalization("bn", norm), nn.NewDense("d", 4, nn.DenseConfig{Activation: "gelu"}), nn.NewLayerNormalization("ln", norm), nn.NewFlatten("f")}}
+		nn.NewBatchNormalization("bn", norm), nn.NewDense("d", 4, nn.DenseConfig{Activation: "gelu"}), nn.NewLayerNormalization("ln", norm), nn.NewFlatten("f"),
+	}}
 	if err := plain.Build(1); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func ReadModel(r io.ReaderAt, size int64) (*Model, error) {
 		case hdf5.Is(r):
 			return readH5(r, size)
 		}
-	} else if err != nil && err != io.EOF { //nolint:errorlint // ReadAt returns it bare
+	} else if err != nil && err != io.EOF {
 		return nil, errs.E("keras.Read", errs.KindOf(err), err)
 	}
 	return nil, errs.Errorf("keras.Read", errs.Invalid, "neither a Keras HDF5 file nor a .keras archive: it begins with % x", magic)

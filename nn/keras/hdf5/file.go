@@ -28,7 +28,7 @@ const (
 func Is(r io.ReaderAt) bool {
 	var b [len(signature)]byte
 	_, err := r.ReadAt(b[:], 0)
-	return (err == nil || err == io.EOF) && string(b[:]) == signature //nolint:errorlint // ReadAt returns it bare
+	return (err == nil || err == io.EOF) && string(b[:]) == signature
 }
 
 type file struct {
@@ -57,7 +57,7 @@ func (f *file) bytes(at, n uint64) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, n)
-	if _, err := f.r.ReadAt(b, int64(at)); err != nil && !(err == io.EOF && n == 0) { //nolint:errorlint // ReadAt returns it bare
+	if _, err := f.r.ReadAt(b, int64(at)); err != nil && !(err == io.EOF && n == 0) {
 		return nil, errs.E("hdf5.Open", errs.KindOf(err), err)
 	}
 	return b, nil
