@@ -51,7 +51,7 @@ export function Chart({ x, series, height, time, label, format, tick, bare, min,
       cursor: bare ? { show: false } : { y: false, points: { size: 6 }, drag: { x: false, y: false } },
       scales: { x: { time: !!time, ...(time && { range: (_: uPlot, lo: number | null, hi: number | null) => timeRange(lo, hi) }) }, y: { range: (_, lo, hi) => range(lo, hi, min, max) } },
       axes: bare ? [{ show: false }, { show: false }] : [
-        axis({ size: 26, space: 60, values: (_, v) => v.map((n) => (time ? clockTime(new Date(n * 1000), lang) : Number.isInteger(n) ? number(n, lang) : '')) }),
+        axis({ size: 26, space: 60, values: (_, v) => v.map((n) => (time ? (fresh.current[0].length ? clockTime(new Date(n * 1000), lang) : '') : Number.isInteger(n) ? number(n, lang) : '')) }),
         axis({ size: 54, space: 36, values: (_, v) => v.map((n) => (tick ?? axisNumber(lang))(n)) }),
       ],
       series: [{}, ...series.map((s): uPlot.Series => ({
