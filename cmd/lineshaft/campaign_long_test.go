@@ -255,14 +255,16 @@ func shimOf(h hallFolder) int {
 	newest := 0
 	for _, path := range paths {
 		var id struct {
-			PID int `json:"pid"`
+			Shim struct {
+				PID int `json:"pid"`
+			} `json:"shim"`
 		}
 		b, err := os.ReadFile(path)
 		if err != nil || json.Unmarshal(b, &id) != nil {
 			continue
 		}
-		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.PID)); err == nil && bytes.Contains(b, []byte(h.dir)) {
-			newest = id.PID
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id.Shim.PID)); err == nil && bytes.Contains(b, []byte(h.dir)) {
+			newest = id.Shim.PID
 		}
 	}
 	return newest
