@@ -330,6 +330,8 @@ func (m *machine) Remove(_ context.Context, ref exec.TaskRef) error {
 	return nil
 }
 
+func (m *machine) Forget(context.Context, string) error { return nil }
+
 func (m *machine) Journal(_ context.Context, _ exec.TaskRef, offset int64) ([]byte, int64, error) {
 	return nil, offset, nil
 }

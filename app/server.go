@@ -171,7 +171,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	}
 	s.jobs = job.NewRunner(job.Options{
 		Store: s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
-		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish,
+		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs,
 	})
 	return nil
 }

@@ -125,6 +125,8 @@ type Tasks interface {
 	Observe(ctx context.Context) ([]Status, error)
 	// Remove deletes an ended attempt's folder.
 	Remove(ctx context.Context, ref TaskRef) error
+	// Forget deletes all that is kept of a job, logs included. One of which something still runs is errs.Conflict.
+	Forget(ctx context.Context, job string) error
 }
 
 // Outputs reads what a task left.

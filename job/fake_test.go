@@ -255,6 +255,21 @@ func (m *machine) Remove(_ context.Context, ref exec.TaskRef) error {
 	return nil
 }
 
+func (m *machine) Forget(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ref, st := range m.tasks {
+		if ref.Job != id {
+			continue
+		}
+		if alive(st.State) {
+			m.broken = append(m.broken, fmt.Sprintf("%v forgotten while %s", ref, st.State))
+		}
+		delete(m.tasks, ref)
+	}
+	return nil
+}
+
 func (m *machine) write(ref exec.TaskRef, lines string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -77,6 +78,7 @@ func (l *loop) take(rep report) {
 	var inputs []Input
 	if rep.complete {
 		l.observed = l.o.Clock.Now()
+		l.forget(rep.statuses)
 		inputs = append(inputs, Observed{Statuses: rep.statuses, Fresh: func(id ID) bool {
 			return l.hands[id] == nil && l.touched[id] <= rep.at
 		}})
@@ -108,6 +110,29 @@ func (l *loop) ingest(p piece) error {
 	}
 	l.offsets[p.ref] = p.to
 	return nil
+}
+
+// forget has the files of the jobs removed that ended before the newest l.o.Keep ended. Their records stay.
+func (l *loop) forget(all []exec.Status) {
+	ended := map[ID]time.Time{}
+	for _, st := range all {
+		id, ok := parseRef(st.Ref)
+		if _, active := l.core.Job(id); !ok || active || l.hands[id] != nil {
+			continue
+		}
+		if at := ended[id]; !st.Ended.Before(at) {
+			ended[id] = st.Ended
+		}
+	}
+	if len(ended) <= l.o.Keep {
+		return
+	}
+	ids := slices.SortedFunc(maps.Keys(ended), func(a, b ID) int {
+		return cmp.Or(ended[b].Compare(ended[a]), cmp.Compare(b, a))
+	})
+	for _, id := range ids[l.o.Keep:] {
+		l.enqueue(ForgetJob{id})
+	}
 }
 
 // live are the attempts that may have a process.

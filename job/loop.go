@@ -31,6 +31,7 @@ type loop struct {
 	reports  chan report
 	watching bool
 	observe  bool // ask the executor for everything it knows
+	soon     bool // ask it at the next tick: with many attempts the answer takes time
 	again    bool // a journal was not read to its end
 	observed time.Time
 	offsets  map[exec.TaskRef]int64
@@ -66,8 +67,8 @@ func (l *loop) tick() {
 			return
 		}
 	}
-	if l.o.Clock.Now().Sub(l.observed) >= l.o.Resync {
-		l.observe = true
+	if l.soon || l.o.Clock.Now().Sub(l.observed) >= l.o.Resync {
+		l.observe, l.soon = true, false
 	}
 	l.again = true
 	_ = l.step() // it logs; there is nobody to tell
@@ -148,6 +149,8 @@ func owner(e Effect) ID {
 		ref = e.Ref
 	case RemoveTask:
 		ref = e.Ref
+	case ForgetJob:
+		return e.ID
 	}
 	id, _ := parseRef(ref)
 	return id
@@ -183,7 +186,7 @@ func (l *loop) finished(res handResult) {
 	l.touch(res.id)
 	if len(h.queue) == 0 {
 		delete(l.hands, res.id)
-		l.observe = true // to see what came of it, should the executor not tell
+		l.soon = true // to see what came of it, should the executor not tell
 	}
 	if len(res.inputs) > 0 {
 		_ = l.step(res.inputs...) // a failed write is repeated after the reload
@@ -210,6 +213,10 @@ func (r *Runner) perform(ctx context.Context, e Effect) []Input {
 		r.mind(ctx, "stopped", e.Ref, r.o.Tasks.Stop(ctx, e.Ref, e.Grace))
 	case RemoveTask:
 		r.mind(ctx, "removed", e.Ref, r.o.Tasks.Remove(ctx, e.Ref))
+	case ForgetJob:
+		if err := r.o.Tasks.Forget(ctx, e.ID.String()); err != nil && ctx.Err() == nil {
+			r.o.Log.Warn("jobs: what an old job left could not be removed", "job", e.ID, "err", errs.Trace(err))
+		}
 	case Finish:
 		model, err := r.o.OnFinish(ctx, e.Job)
 		switch {

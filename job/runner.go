@@ -29,6 +29,9 @@ type Options struct {
 	// same job after a crash and must then give the same answer. Errors as for Launch.
 	OnFinish func(ctx context.Context, j Job) (*ModelRef, error)
 
+	// Keep is how many jobs that have ended keep their files: logs, outputs, checkpoints. Those of jobs that ended before
+	// are removed, their records stay. 1000
+	Keep   int
 	Limits Limits
 	Tick   time.Duration // between looks at journals and at what is due; 500 ms
 	Resync time.Duration // between comparisons with all that the executor knows; 10 s
@@ -54,6 +57,9 @@ func NewRunner(o Options) *Runner {
 	}
 	if o.Resync == 0 {
 		o.Resync = 10 * time.Second
+	}
+	if o.Keep == 0 {
+		o.Keep = 1000
 	}
 	return &Runner{o: o, commands: make(chan command), changed: make(chan struct{}), wake: make(chan struct{}, 1)}
 }

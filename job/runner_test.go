@@ -419,3 +419,42 @@ func TestAnEndIsExplainedByWhatTheMachineKnows(t *testing.T) {
 		}
 	}
 }
+
+func TestOldJobsKeepTheirRecordsAndLoseTheirFiles(t *testing.T) {
+	h := newHall(t)
+	h.stop()
+	h.options.Keep = 2
+	h.up()
+	service := h.submit(job.Spec{Name: "web", Kind: job.Service, Command: []string{"/bin/true"}})
+	h.state(service.ID, job.Running)
+	var ended []job.ID
+	for range 5 {
+		j := h.submit(command("tiny"))
+		h.state(j.ID, job.Running)
+		h.machine.exit(ref(j.ID, 0, 1), 0)
+		h.state(j.ID, job.Succeeded)
+		ended = append(ended, j.ID)
+		h.clock.Advance(time.Second)
+	}
+	kept := func() (out []string) {
+		all, _ := h.machine.Observe(t.Context())
+		for _, st := range all {
+			out = append(out, st.Ref.Job)
+		}
+		return out
+	}
+	want := []string{service.ID.String(), ended[3].String(), ended[4].String()}
+	for range 500 {
+		if slices.Equal(kept(), want) {
+			break
+		}
+		h.clock.Advance(time.Second)
+		time.Sleep(2 * time.Millisecond)
+	}
+	if got := kept(); !slices.Equal(got, want) {
+		t.Errorf("files are kept of the jobs %v, want %v", got, want)
+	}
+	if j, err := h.Get(t.Context(), ended[0]); err != nil || j.State != job.Succeeded {
+		t.Errorf("the record of the oldest: %+v, %v", j, err)
+	}
+}

@@ -108,6 +108,8 @@ type (
 	}
 	// RemoveTask frees what an old attempt left on disk.
 	RemoveTask struct{ Ref exec.TaskRef }
+	// ForgetJob frees everything that a job which ended long ago left on disk.
+	ForgetJob struct{ ID ID }
 	// Finish registers what a job made; the answer is a FinishDone.
 	Finish struct{ Job Job }
 	// Refused says that the input at that place of the step's arguments was not taken.
@@ -121,6 +123,7 @@ func (SaveJob) effect()    {}
 func (StartTask) effect()  {}
 func (StopTask) effect()   {}
 func (RemoveTask) effect() {}
+func (ForgetJob) effect()  {}
 func (Finish) effect()     {}
 func (Refused) effect()    {}
 

@@ -312,3 +312,36 @@ func TestAnEndedAttemptIsRemovedWithAllThatItClosed(t *testing.T) {
 		}
 	})
 }
+
+func TestAJobIsForgottenWholeWhenNothingOfItRuns(t *testing.T) {
+	everyLevel(t, func(t *testing.T, at string) {
+		l, data := hall(t, at)
+		run(t, l, task("1", 1, "mkdir a; chmod 0 a"))
+		long := task("1", 2, "sleep 60")
+		if err := l.Start(t.Context(), long); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Forget(t.Context(), "1"); !errs.Is(err, errs.Conflict) {
+			t.Errorf("while it runs: %v", err)
+		}
+		if all, err := l.Observe(t.Context()); err != nil || len(all) != 2 {
+			t.Errorf("a refused removal left %+v, %v", all, err)
+		}
+		l.Stop(t.Context(), long.Ref, 0)
+		wait(t, l, long.Ref)
+		if all, err := l.Observe(t.Context()); err != nil || len(all) != 2 {
+			t.Errorf("before: %+v, %v", all, err)
+		}
+		for range 2 {
+			if err := l.Forget(t.Context(), "1"); err != nil {
+				t.Errorf("when it has ended: %v", err)
+			}
+		}
+		if _, err := os.Lstat(filepath.Join(data, "tasks/1")); !os.IsNotExist(err) {
+			t.Errorf("the folder is still there: %v", err)
+		}
+		if all, err := l.Observe(t.Context()); err != nil || len(all) != 0 {
+			t.Errorf("after: %+v, %v", all, err)
+		}
+	})
+}

@@ -34,6 +34,9 @@ type Local struct {
 	serial [64]sync.Mutex // one start or removal at a time of each task, by a hash of its folder
 	ids    sync.Mutex
 
+	seen  sync.Mutex
+	ended map[string]exec.Status // by path of the intent: an end does not change, so that it is read once
+
 	started chan exec.TaskRef // for Watch
 }
 

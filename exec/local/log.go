@@ -91,7 +91,7 @@ func logParts(dir string) (starts []int64) {
 func (l *Local) Logs(ctx context.Context, ref exec.TaskRef, offset int64, follow bool) (io.ReadCloser, error) {
 	dir := l.folder(ref)
 	if !exists(filepath.Join(dir, intentFile)) {
-		return nil, errs.Errorf("local.Logs", errs.NotFound, "no attempt %v on this machine", ref)
+		return nil, errs.Errorf("local.Logs", errs.NotFound, "nothing is kept of attempt %v on this machine; the files of old jobs are removed (keep-jobs in the configuration)", ref)
 	}
 	if offset < 0 {
 		return nil, errs.Errorf("local.Logs", errs.Invalid, "a log has no offset %d: they count from 0", offset)

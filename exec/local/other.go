@@ -55,6 +55,9 @@ func (*Local) Status(ref exec.TaskRef) (exec.Status, error) {
 // Remove finds nothing to remove.
 func (*Local) Remove(context.Context, exec.TaskRef) error { return nil }
 
+// Forget finds nothing to remove.
+func (*Local) Forget(context.Context, string) error { return nil }
+
 // Logs knows no attempt.
 func (*Local) Logs(context.Context, exec.TaskRef, int64, bool) (io.ReadCloser, error) {
 	return nil, refuse("local.Logs")

@@ -33,16 +33,26 @@ func (l *Local) Observe(ctx context.Context) ([]exec.Status, error) {
 		return nil, errs.E(op, errs.Other, err)
 	}
 	var out []exec.Status
+	l.seen.Lock()
+	defer l.seen.Unlock()
+	before := l.ended
+	l.ended = map[string]exec.Status{}
 	for _, p := range paths {
 		if err := ctx.Err(); err != nil {
 			return nil, errs.E(op, errs.Other, err)
 		}
-		st, err := l.status(filepath.Dir(p))
+		st, known := before[p]
+		if !known {
+			st, err = l.status(filepath.Dir(p))
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			continue // removed just now
 		}
 		if err != nil {
 			return nil, errs.E(op, errs.Other, err)
+		}
+		if st.State == exec.Exited {
+			l.ended[p] = st
 		}
 		out = append(out, st)
 	}
@@ -175,6 +185,58 @@ func (l *Local) Remove(_ context.Context, ref exec.TaskRef) error {
 		return errs.Errorf(op, errs.Conflict, "attempt %v still runs", ref)
 	}
 	return errs.E(op, errs.Other, discard(l.folder(ref)))
+}
+
+// Forget deletes a job's folder when nothing of it runs any more.
+func (l *Local) Forget(_ context.Context, job string) error {
+	const op = "local.Forget"
+	root := filepath.Dir(filepath.Dir(l.folder(exec.TaskRef{Job: job})))
+	tasks, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	for _, t := range tasks {
+		if err := l.forgetTask(job, filepath.Join(root, t.Name())); err != nil {
+			return errs.E(op, errs.Other, err)
+		}
+	}
+	return errs.E(op, errs.Other, os.Remove(root))
+}
+
+// forgetTask deletes a task's folder. Nothing starts in it meanwhile; an attempt of which something runs is left whole,
+// and so are those beside it.
+func (l *Local) forgetTask(job, dir string) error {
+	index, err := strconv.Atoi(filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	one := l.one(exec.TaskRef{Job: job, Index: index})
+	one.Lock()
+	defer one.Unlock()
+	attempts, err := filepath.Glob(filepath.Join(globQuote(dir), "*", intentFile))
+	if err != nil {
+		return err
+	}
+	_, held := holder(filepath.Join(dir, "lock"))
+	for _, path := range attempts {
+		st, err := l.status(filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		held = held || st.State == exec.Running || st.State == exec.Starting
+	}
+	if held {
+		return errs.Errorf("local.Forget", errs.Conflict, "task %s.%d still runs", job, index)
+	}
+	for _, path := range attempts {
+		if err := discard(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
+	return removeAll(dir)
 }
 
 func refOf(dir string) (exec.TaskRef, error) {
