@@ -49,7 +49,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 	out := exec.Task{
 		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
 		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators},
-		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less},
+		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less, Spare: unasked(r)},
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
 	}
 	maps.Copy(out.Env, s.Env)
@@ -77,6 +77,25 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		return out, l.trainer(ctx, j, t, &out)
 	}
 	return out, l.inputs(ctx, s.Data, &out)
+}
+
+// unasked lists the limits that a job has by default. Where they cannot be enforced the job runs all the same, and `why`
+// says so; what was asked for is refused then.
+func unasked(r job.Resources) (spare []string) {
+	for _, l := range []struct {
+		name  string
+		usual bool
+	}{
+		{"cpu-limit", r.CPU == job.DefaultCPU},
+		{"memory-limit", r.Memory == job.DefaultMemory},
+		{"disk-limit", r.Disk == job.DefaultDisk},
+		{"process-limit", r.Processes == job.DefaultProcesses},
+	} {
+		if l.usual {
+			spare = append(spare, l.name)
+		}
+	}
+	return spare
 }
 
 // trainer makes the task one of the built-in trainer.

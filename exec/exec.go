@@ -80,7 +80,8 @@ type Limits struct {
 // Policy says which isolation must be enforced.
 type Policy struct {
 	Require   []string `json:"require,omitempty"`
-	AllowLess bool     `json:"allow_less,omitempty"`
+	AllowLess bool     `json:"allow_less,omitempty"` // start although something else cannot be enforced
+	Spare     []string `json:"spare,omitempty"`      // start although these cannot: nobody asked for them
 }
 
 // State is where an attempt is.

@@ -452,10 +452,10 @@ func (s *story) next(j job.Job) {
 	fmt.Fprintf(s.Out, `
   Try next:
     lineshaft jobs                                 what ran
-    lineshaft why job/%d                            why it ran as it did, how it was isolated
-    lineshaft models export mnist --to model.h5     a Keras file, granted and audited
+    lineshaft why job/%-4d                         why it ran as it did, how it was isolated
+    lineshaft models export mnist --to model.h5    a Keras file, granted and audited
     curl -X POST -F "file=@model.h5" %s/v1/models/mnist:load
     lineshaft audit verify                         that nobody rewrote the record
-    %s                          the console: draw a digit on its Serving page
+    %-46s the console: draw a digit on its Serving page
 `, j.ID, s.Serve, s.Console)
 }

@@ -341,11 +341,17 @@ func TestWhatCannotBeEnforcedIsRefusedUnlessLessIsAllowed(t *testing.T) {
 		tk.Policy = exec.Policy{}
 		err := l.Start(t.Context(), tk)
 		weak := strings.HasSuffix(at, "-bare") || os.Getuid() != 0 // a plain user has no control groups here
-		if weak && (!errs.Is(err, errs.Unsupported) || !strings.Contains(err.Error(), "allow_less")) {
+		if weak && (!errs.Is(err, errs.Unsupported) || !strings.Contains(err.Error(), "allow-less")) {
 			t.Errorf("it was not refused: %v", err)
 		}
 		if st, serr := l.Status(tk.Ref); err != nil && (serr != nil || st.State != exec.Exited || !strings.Contains(st.Reason, "cannot be enforced")) {
 			t.Errorf("its record says %+v, %v", st, serr)
+		}
+		// Limits that nobody asked for are no reason to refuse, unless they are required by name.
+		spared := task("3", 1, "echo ran")
+		spared.Policy = exec.Policy{Spare: []string{"memory-limit", "cpu-limit", "process-limit", "disk-limit"}}
+		if err := l.Start(t.Context(), spared); err != nil && !strings.HasSuffix(at, "-bare") {
+			t.Errorf("a task was refused for limits that nobody asked for: %v", err)
 		}
 		wants := task("2", 1, "true")
 		wants.Policy = exec.Policy{Require: []string{"quantum-isolation"}, AllowLess: true}

@@ -324,7 +324,7 @@ func (s *shim) satisfied() error {
 	enforced := map[string]bool{}
 	for _, f := range s.features {
 		enforced[f.Name] = f.Enforced
-		if !f.Enforced && !s.in.Task.Policy.AllowLess {
+		if !f.Enforced && !s.in.Task.Policy.AllowLess && !slices.Contains(s.in.Task.Policy.Spare, f.Name) {
 			missing = append(missing, f.Name+" ("+f.Detail+")")
 		}
 	}
@@ -333,7 +333,7 @@ func (s *shim) satisfied() error {
 		switch {
 		case !known:
 			missing = append(missing, want+" (no such feature for this task: "+strings.Join(slices.Sorted(maps.Keys(enforced)), ", ")+")")
-		case !on && s.in.Task.Policy.AllowLess:
+		case !on && (s.in.Task.Policy.AllowLess || slices.Contains(s.in.Task.Policy.Spare, want)):
 			missing = append(missing, want)
 		}
 	}
@@ -341,7 +341,8 @@ func (s *shim) satisfied() error {
 		return nil
 	}
 	return errs.Errorf("local.shim", errs.Unsupported,
-		"the isolation that this task requires cannot be enforced on this machine: %s. Run the server as root or allow user namespaces, or let the task run with less (isolation.allow_less)", strings.Join(missing, ", "))
+		"the isolation that this task requires cannot be enforced on this machine: %s. Run the server as root, allow user namespaces, or give it control groups of its own "+
+			"(`systemd-run --user --scope -p Delegate=yes lineshaft up`); or let tasks run with less (allow-less in the server's configuration)", strings.Join(missing, ", "))
 }
 
 // environment is the program's own: nothing of the server's.
