@@ -204,7 +204,7 @@ TEXT ·biasReLU8(SB), NOSPLIT, $0-24
 biasloop:
 	VMOVUPS (DI)(BX*4), Y0
 	VADDPS  (SI)(BX*4), Y0, Y0
-	VMAXPS  Y2, Y0, Y0
+	VMAXPS  Y0, Y2, Y0
 	VMOVUPS Y0, (DI)(BX*4)
 	ADDQ    $8, BX
 	CMPQ    BX, CX

@@ -218,7 +218,7 @@ TEXT ·biasReLU16(SB), NOSPLIT, $0-24
 biasloop:
 	VMOVUPS (DI)(BX*4), Z0
 	VADDPS  (SI)(BX*4), Z0, Z0
-	VMAXPS  Z2, Z0, Z0
+	VMAXPS  Z0, Z2, Z0
 	VMOVUPS Z0, (DI)(BX*4)
 	ADDQ    $16, BX
 	CMPQ    BX, CX

@@ -272,3 +272,21 @@ func BenchmarkMul(b *testing.B) {
 		}
 	}
 }
+
+func TestWhatIsNoNumberStaysNoneThroughReLU(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, s := range kernel.Available() {
+		y, b := make([]float32, 67), make([]float32, 67)
+		for i := range y {
+			y[i] = float32(i) - 33
+		}
+		y[0], y[40], b[66] = nan, nan, nan
+		s.BiasReLU(y, b)
+		for i, v := range y {
+			bad := i == 0 || i == 40 || i == 66
+			if want := max(float32(i)-33, 0); bad != (v != v) || !bad && v != want {
+				t.Errorf("%s: element %d is %v", s.Name, i, v)
+			}
+		}
+	}
+}

@@ -102,7 +102,8 @@ func (s *Store) Put(ctx context.Context, r io.Reader, limit int64) (artifact.Inf
 	if err := os.Rename(f.Name(), final); err != nil {
 		return artifact.Info{}, fault(op, err)
 	}
-	return info, fault(op, syncDir(filepath.Dir(final)))
+	// The folder may be new itself.
+	return info, fault(op, errors.Join(syncDir(filepath.Dir(final)), syncDir(s.dir)))
 }
 
 // guarded stops a copy when the caller has gone or the disk fills up.
