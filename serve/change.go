@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -403,12 +404,21 @@ func (s *service) fail(i *instance, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, i.version.Version)
+	s.leave(i)
 	s.bury(i)
 }
 
-// bury shows an ended instance a while longer; s.mu is held.
+// leave numbers an instance that goes, in the order in which they go; s.mu is held.
+func (s *service) leave(i *instance) {
+	s.left++
+	i.left = s.left
+}
+
+// bury shows an ended instance a while longer; s.mu is held. Which ones are shown goes by when they left, not by whose
+// last request ended last.
 func (s *service) bury(i *instance) {
 	s.ended = append(s.ended, i)
+	slices.SortFunc(s.ended, func(a, b *instance) int { return cmp.Compare(a.left, b.left) })
 	if len(s.ended) > endedKeep {
 		s.past.add(&s.ended[0].stats)
 		s.ended = s.ended[1:]
@@ -436,6 +446,7 @@ func (s *service) retire(m *Manager, keep map[int64]bool) {
 			continue
 		}
 		delete(s.live, n)
+		s.leave(i)
 		s.leaving = append(s.leaving, i)
 		i.move(Drop)
 		m.work.Go(func() {

@@ -23,6 +23,8 @@ type instance struct {
 	state  State
 	err    string
 	loaded time.Time
+
+	left int64 // in which turn it left; the service's lock guards it
 }
 
 func newInstance(v model.Version) *instance {

@@ -92,6 +92,7 @@ type service struct {
 	mu      sync.Mutex  // also over what follows
 	leaving []*instance // UNLOADING
 	ended   []*instance // newest last
+	left    int64       // how many have left
 	past    totals      // of ended versions that are shown no longer
 	sampled []totals    // oldest first
 	tried   int         // retries of versions that are wanted and not there
