@@ -27,6 +27,7 @@ type Dense struct {
 	act          activation
 	set          *kernel.Set
 	fwd, bwd     *kernel.Panels // kernel and its transpose, packed
+	dy           *kernel.Panels // of the whole batch, in a step
 }
 
 // NewDense makes a layer of units outputs.
@@ -90,7 +91,7 @@ func (d *Dense) Build(in []int, rng *rand.Rand) ([]int, error) {
 // pack makes the panels: the transpose only where a layer before learns.
 func (d *Dense) pack(set *kernel.Set, transpose bool) {
 	if d.set != set {
-		d.set, d.fwd, d.bwd = set, nil, nil
+		d.set, d.fwd, d.bwd, d.dy = set, nil, nil, nil
 	}
 	if d.fwd == nil {
 		d.fwd = set.NewPanels(d.in, d.Units)
@@ -147,6 +148,14 @@ func (d *Dense) Forward(c *Context, y, x []float32, rows int) {
 	}
 }
 
+// begin makes room for a step of that many rows.
+func (d *Dense) begin(rows int) {
+	if m := rows * d.lead; d.dy == nil || d.dy.K != m {
+		d.dy = d.set.NewPanels(m, d.Units)
+		d.set.Split(d.dy, 0, m)
+	}
+}
+
 // Backward turns dy into the gradient before the activation, in place, and computes dx.
 func (d *Dense) Backward(c *Context, dx, dy, _, y []float32, rows int) {
 	m := rows * d.lead
@@ -164,6 +173,7 @@ func (d *Dense) Backward(c *Context, dx, dy, _, y []float32, rows int) {
 			}
 		}
 	}
+	c.Kernels.Put(d.dy, dy, d.Units, c.first*d.lead, m)
 	if dx != nil {
 		c.Kernels.Mul(c.Scratch, m, dy, d.Units, 1, d.bwd, 0, c.Kernels.PanelCount(d.in), dx, d.in, false)
 	}
@@ -175,19 +185,14 @@ func (d *Dense) Gradient(c *Context, part, parts int, dy, x []float32, rows int,
 	m := rows * d.lead
 	lo, hi := d.share(part, parts)
 	if hi > lo {
-		if c.panels == nil || c.panels.K != m {
-			c.panels = c.Kernels.NewPanels(m, d.Units)
-		}
-		nr, n := c.Kernels.NR, c.Kernels.PanelCount(d.Units)
-		c.panels.Pack(dy, d.Units, 0, n)
-		c.Kernels.Split(c.panels, 0, m)
-		left := c.Kernels.Left(c.Scratch, hi-lo, m, x[lo:], 1, d.in, c.panels)
-		for j := range n {
+		nr := c.Kernels.NR
+		left := c.Kernels.Left(c.Scratch, hi-lo, m, x[lo:], 1, d.in, d.dy)
+		for j := range c.Kernels.PanelCount(d.Units) {
 			g := c.save((hi - lo) * nr)
 			if d.Units-j*nr < nr {
 				clear(g) // the padding's gradient
 			}
-			c.Kernels.Multiply(c.Scratch, left, c.panels, j, j+1, g, nr, false)
+			c.Kernels.Multiply(c.Scratch, left, d.dy, j, j+1, g, nr, false)
 			update(d.kernel, (j*d.in+lo)*nr, g)
 			c.Kernels.Renew(c.Scratch, d.fwd, d.bwd, j, lo, hi)
 		}

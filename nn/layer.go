@@ -80,10 +80,10 @@ type Context struct {
 	// Fused says that the loss already gave the gradient before the last activation (softmax with cross-entropy).
 	Fused bool
 
+	first  int        // the number of the first row in the batch
 	random [16]uint64 // of Dropout
 	mask   []uint64
 	saved  []float32 // values before the activation
-	panels *kernel.Panels
 }
 
 func (c *Context) save(n int) []float32 {

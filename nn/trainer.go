@@ -114,16 +114,19 @@ func (t *Trainer) Seed(seed, epoch uint64) {
 // Step trains on one batch; it gives the summed loss before the step and the rows answered right.
 func (t *Trainer) Step(rows int, fill Fill) (loss float64, correct int) {
 	t.Opt.begin()
-	n := len(t.workers)
-	t.team.run(func(w int) { t.rows(w, rows*w/n, rows*(w+1)/n, rows, fill, true) })
+	for _, l := range t.Net.Layers {
+		if d, ok := l.(*Dense); ok {
+			d.begin(rows)
+		}
+	}
+	t.team.run(func(w int) { t.rows(w, rows, fill, true) })
 	t.team.run(func(w int) { t.share(w, rows) })
 	return t.sum()
 }
 
 // Eval answers one batch without learning.
 func (t *Trainer) Eval(rows int, fill Fill) (loss float64, correct int) {
-	n := len(t.workers)
-	t.team.run(func(w int) { t.rows(w, rows*w/n, rows*(w+1)/n, rows, fill, false) })
+	t.team.run(func(w int) { t.rows(w, rows, fill, false) })
 	return t.sum()
 }
 
@@ -136,8 +139,9 @@ func (t *Trainer) sum() (loss float64, correct int) {
 }
 
 // rows takes the worker's rows forward and, when learning, backward.
-func (t *Trainer) rows(w, lo, hi, rows int, fill Fill, learn bool) {
+func (t *Trainer) rows(w, rows int, fill Fill, learn bool) {
 	me := &t.workers[w]
+	lo, hi := share(rows, 4, w, len(t.workers))
 	me.loss, me.correct = 0, 0
 	if lo == hi {
 		return
@@ -149,7 +153,7 @@ func (t *Trainer) rows(w, lo, hi, rows int, fill Fill, learn bool) {
 	target := t.target[lo*tw : hi*tw]
 	fill(act(0), target, lo, hi)
 	for i, l := range t.Net.Layers {
-		me.ctx[i].Training = learn
+		me.ctx[i].Training, me.ctx[i].first = learn, lo
 		l.Forward(&me.ctx[i], act(i+1), act(i), m)
 	}
 	last := len(t.Net.Layers) - 1

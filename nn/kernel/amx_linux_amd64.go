@@ -33,4 +33,4 @@ func blocksAMX(work *grid)
 func splitRow(n int, src *float32, dst *uint16, partBytes int)
 
 //go:noescape
-func splitPairs(n int, src *float32, dst *uint16, partBytes int)
+func splitPairs(n int, src *float32, ldBytes int, dst *uint16, partBytes int)

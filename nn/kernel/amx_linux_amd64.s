@@ -45,6 +45,22 @@ GLOBL ·tiles<>(SB), RODATA|NOPTR, $64
 	BYTE $0xc4; BYTE $0xa2; BYTE $p; BYTE $0x4b; BYTE $0x14; BYTE $0x03; \
 	BYTE $0xc4; BYTE $0xa2; BYTE $p; BYTE $0x4b; BYTE $0x5c; BYTE $0x03; BYTE $0x40
 
+#define LINES4(off, base) \
+	PREFETCHT0 off(base); PREFETCHT0 (off+64)(base); PREFETCHT0 (off+128)(base); PREFETCHT0 (off+192)(base)
+
+// The next chunk of a part of B: 32 lines.
+#define AHEADB(base) \
+	LINES4(2048, base); LINES4(2304, base); LINES4(2560, base); LINES4(2816, base); \
+	LINES4(3072, base); LINES4(3328, base); LINES4(3584, base); LINES4(3840, base)
+
+// The next chunk of 4 rows of a part of A, from R15 on.
+#define ROWS4 \
+	PREFETCHT0 64(R15); ADDQ R9, R15; PREFETCHT0 64(R15); ADDQ R9, R15; \
+	PREFETCHT0 64(R15); ADDQ R9, R15; PREFETCHT0 64(R15); ADDQ R9, R15
+
+#define AHEADA \
+	MOVQ AX, R15; ROWS4; ROWS4; ROWS4; ROWS4; ROWS4; ROWS4; ROWS4; ROWS4
+
 // func blocksAMX(work *grid)
 // The registers' configuration costs as much as two chunks, so all blocks are computed under one.
 TEXT ·blocksAMX(SB), NOSPLIT, $56-8
@@ -104,20 +120,26 @@ loop:
 	LOADA
 	HIGH
 	DOT4
+	AHEADA
 	LOW
 	DOT4
+	AHEADB(DI)
 	MIDDLE
 	DOT4
 	ADDQ part-56(SP), AX
 	ADDQ part-56(SP), BX
+	AHEADB(R12)
 	LOADA
 	DOT4
+	AHEADA
 	HIGH
 	DOT4
 	ADDQ part-56(SP), AX
 	ADDQ part-56(SP), BX
+	AHEADB(R11)
 	LOADA
 	DOT4
+	AHEADA
 	ADDQ $64, SI
 	ADDQ $64, R10
 	ADDQ $2048, DI
@@ -181,9 +203,9 @@ rowloop:
 	RET
 
 // Sixteen columns of two rows: the parts of an element of the first row below those of the second.
-#define PAIR(off0, off1, out) \
-	VMOVUPS off0(SI), Z0     \
-	VMOVUPS off1(SI), Z4     \
+#define PAIR(off) \
+	VMOVUPS off(SI), Z0      \
+	VMOVUPS off(R12), Z4     \
 	PARTS(Z0, Z1, Z2, Z3)    \
 	PARTS(Z4, Z5, Z6, Z7)    \
 	VPSRLD  $16, Z1, Z1      \
@@ -193,26 +215,29 @@ rowloop:
 	VPORD   Z5, Z1, Z1       \
 	VPORD   Z6, Z2, Z2       \
 	VPORD   Z7, Z3, Z3       \
-	VMOVUPS Z1, out(DI)      \
-	VMOVUPS Z2, out(R10)     \
-	VMOVUPS Z3, out(R11)
+	VMOVUPS Z1, off(DI)      \
+	VMOVUPS Z2, off(R10)     \
+	VMOVUPS Z3, off(R11)
 
-// func splitPairs(n int, src *float32, dst *uint16, partBytes int)
+// func splitPairs(n int, src *float32, ldBytes int, dst *uint16, partBytes int)
 // n pairs of rows of 32.
-TEXT ·splitPairs(SB), NOSPLIT, $0-32
+TEXT ·splitPairs(SB), NOSPLIT, $0-40
 	MOVQ n+0(FP), CX
 	MOVQ src+8(FP), SI
-	MOVQ dst+16(FP), DI
-	MOVQ partBytes+24(FP), R9
+	MOVQ ldBytes+16(FP), R8
+	MOVQ dst+24(FP), DI
+	MOVQ partBytes+32(FP), R9
+	LEAQ (SI)(R8*1), R12
 	LEAQ (DI)(R9*1), R10
 	LEAQ (DI)(R9*2), R11
 	MOVL $0xffff0000, AX
 	VPBROADCASTD AX, Z31
 
 pairloop:
-	PAIR(0, 128, 0)
-	PAIR(64, 192, 64)
-	ADDQ $256, SI
+	PAIR(0)
+	PAIR(64)
+	LEAQ (SI)(R8*2), SI
+	LEAQ (R12)(R8*2), R12
 	ADDQ $128, DI
 	ADDQ $128, R10
 	ADDQ $128, R11

@@ -218,6 +218,32 @@ func TestWhatIsRenewedEqualsWhatIsMadeAnew(t *testing.T) {
 	}
 }
 
+func TestRowsThatArePutEqualThoseThatWerePacked(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, s := range kernel.Available() {
+		for _, d := range [][3]int{{128, 512, 64}, {50, 70, 20}, {37, 33, 12}, {9, 5, 8}, {7, 64, 4}} {
+			k, n, first := d[0], d[1], d[2]
+			b := random(r, k*n)
+			want, got := s.NewPanels(k, n), s.NewPanels(k, n)
+			want.Pack(b, n, 0, s.PanelCount(n))
+			s.Split(want, 0, k)
+			s.Split(got, 0, k)
+			s.Put(got, b[first*n:], n, first, k-first)
+			s.Put(got, b, n, 0, first)
+			a := random(r, 40*k)
+			var sc kernel.Scratch
+			product := func(p *kernel.Panels) []float32 {
+				c := make([]float32, 40*n)
+				s.Mul(&sc, 40, a, k, 1, p, 0, s.PanelCount(n), c, n, false)
+				return c
+			}
+			if !slices.Equal(product(got), product(want)) {
+				t.Errorf("%s %v: products differ", s.Name, d)
+			}
+		}
+	}
+}
+
 func TestProductsInPartsAreAsExactAsFloat32(t *testing.T) {
 	const m, k, n = 64, 784, 96
 	r := rand.New(rand.NewPCG(11, 12))

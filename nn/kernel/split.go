@@ -12,8 +12,8 @@ type splitter struct {
 	blocks func(g *grid)
 	// row splits n elements, a multiple of 16.
 	row func(n int, src *float32, dst *uint16, partBytes int)
-	// pairs splits n pairs of rows of a panel.
-	pairs func(n int, src *float32, dst *uint16, partBytes int)
+	// pairs splits n pairs of rows of as many elements as a panel has columns.
+	pairs func(n int, src *float32, ldBytes int, dst *uint16, partBytes int)
 }
 
 // grid is rows blocks below each other and panels beside each other, over chunks of 32 depths. Strides are in bytes.
@@ -29,12 +29,16 @@ type grid struct {
 }
 
 const (
-	least  = 8   // depth from which on splitting is worth its while
-	chunk  = 32  // depths of one step, and rows and columns of a block
-	passes = 128 // depths for which a panel stays in the first-level cache
+	least  = 8    // depth from which on splitting is worth its while
+	chunk  = 32   // depths of one step, and rows and columns of a block
+	passes = 1024 // depths for which results stay in registers
 )
 
 func padded(n int) int { return (n + chunk - 1) / chunk * chunk }
+
+// apart is the distance of rows of k elements: an odd number of cache lines, so that a block's rows do not fall into the
+// same few sets of the cache.
+func apart(k int) int { return (padded(k)/chunk | 1) * chunk }
 
 // Split says that the panels will be the operand of many products, and prepares rows lo to hi-1 of all of them for it.
 // lo is even, and so is hi unless it is K. It does nothing where products of float32 themselves are as fast.
@@ -74,7 +78,27 @@ func (s *Set) Renew(sc *Scratch, p, transpose *Panels, j, lo, hi int) {
 			clear(sc.c)
 		}
 		s.turn(sc.c, nr, src, nr, w, cols)
-		s.split.pairs(nr/2, &sc.c[0], &transpose.part(i / nr)[j*nr*nr], padded(transpose.K)*nr*2)
+		s.split.pairs(nr/2, &sc.c[0], 4*nr, &transpose.part(i / nr)[j*nr*nr], padded(transpose.K)*nr*2)
+	}
+}
+
+// Put makes rows at to at+n-1 of p, an operand of a product soon, those of b, row-major with rows ld floats apart. at is
+// even. Different rows may be put at once after Split.
+func (s *Set) Put(p *Panels, b []float32, ld, at, n int) {
+	nr := p.nr
+	for j := range s.PanelCount(p.N) {
+		w := min(nr, p.N-j*nr)
+		if p.parts != nil && w == nr && n > 1 && n%2 == 0 {
+			s.split.pairs(n/2, &b[j*nr], 4*ld, &p.part(j)[at*nr], padded(p.K)*nr*2)
+			continue
+		}
+		dst := p.Panel(j)[at*nr:]
+		for k := range n {
+			copy(dst[k*nr:k*nr+w], b[k*ld+j*nr:k*ld+j*nr+w])
+		}
+		if p.parts != nil {
+			s.splitPanel(p, j, at, at+n)
+		}
 	}
 }
 
@@ -85,12 +109,12 @@ func (s *Set) splitPanel(p *Panels, j, lo, hi int) {
 	partBytes := padded(p.K) * p.nr * 2
 	src, dst := p.Panel(j), p.part(j)
 	if n := (hi - lo) / 2; n > 0 {
-		s.split.pairs(n, &src[lo*p.nr], &dst[lo*p.nr], partBytes)
+		s.split.pairs(n, &src[lo*p.nr], 4*p.nr, &dst[lo*p.nr], partBytes)
 	}
 	if (hi-lo)%2 == 1 {
 		last := make([]float32, 2*p.nr)
 		copy(last, src[(hi-1)*p.nr:hi*p.nr])
-		s.split.pairs(1, &last[0], &dst[(hi-1)*p.nr], partBytes)
+		s.split.pairs(1, &last[0], 4*p.nr, &dst[(hi-1)*p.nr], partBytes)
 	}
 }
 
@@ -100,7 +124,7 @@ type Left struct {
 	m, k   int
 	a      []float32
 	rs, cs int
-	parts  []uint16 // rows of padded(k), in three parts
+	parts  []uint16 // rows of padded(k), apart(k) apart, in three parts
 }
 
 // Left prepares A, m×k with element (i, j) at a[i·rs+j·cs], for products with b.
@@ -109,13 +133,13 @@ func (s *Set) Left(sc *Scratch, m, k int, a []float32, rs, cs int, b *Panels) Le
 	if b.parts == nil {
 		return l
 	}
-	width, height := padded(k), padded(m)
+	width, stride := padded(k), apart(k)
 	if cs != 1 { // a row's elements must lie together
 		sc.a = grow(sc.a, m*k)
 		s.turn(sc.a, k, a, cs, k, m)
 		l.a, l.rs, l.cs = sc.a, k, 1
 	}
-	n := height * width
+	n := padded(m) * stride
 	if cap(sc.parts) < 3*n {
 		sc.parts = make([]uint16, 3*n)
 	}
@@ -124,24 +148,24 @@ func (s *Set) Left(sc *Scratch, m, k int, a []float32, rs, cs int, b *Panels) Le
 	for i := range m {
 		row := l.a[i*l.rs : i*l.rs+k]
 		if whole > 0 {
-			s.split.row(whole, &row[0], &l.parts[i*width], 2*n)
+			s.split.row(whole, &row[0], &l.parts[i*stride], 2*n)
 		}
 		if whole < width {
 			var rest [chunk]float32
 			copy(rest[:], row[whole:])
-			s.split.row(width-whole, &rest[0], &l.parts[i*width+whole], 2*n)
+			s.split.row(width-whole, &rest[0], &l.parts[i*stride+whole], 2*n)
 		}
 	}
 	for part := range 3 {
-		clear(l.parts[part*n+m*width : (part+1)*n])
+		clear(l.parts[part*n+m*stride : (part+1)*n])
 	}
 	return l
 }
 
 // mulSplit is Multiply for operands in parts.
 func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, ldc int, add bool) {
-	width := padded(l.k)
-	n := padded(l.m) * width
+	width, stride := padded(l.k), apart(l.k)
+	n := padded(l.m) * stride
 	rows, panels := l.m/chunk, min(hi, b.N/s.NR)-lo
 	for k0 := 0; k0 < width; k0 += passes {
 		more := 0
@@ -150,7 +174,7 @@ func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, 
 		}
 		g := grid{
 			chunks: min(passes, width-k0) / chunk, rows: rows, panels: panels,
-			a: &l.parts[k0], rowBytes: 2 * width, partBytes: 2 * n,
+			a: &l.parts[k0], rowBytes: 2 * stride, partBytes: 2 * n,
 			b: &b.part(lo)[k0*s.NR], panelPart: 2 * width * s.NR, panelBytes: 6 * width * s.NR,
 			c: &c[0], ldcBytes: 4 * ldc, add: more,
 		}
@@ -165,7 +189,7 @@ func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, 
 				i = 0
 			}
 			for ; i*chunk < l.m; i++ {
-				g.a, g.b = &l.parts[i*chunk*width+k0], &b.part(j)[k0*s.NR]
+				g.a, g.b = &l.parts[i*chunk*stride+k0], &b.part(j)[k0*s.NR]
 				s.split.blocks(&g)
 				take(c[i*chunk*ldc+(j-lo)*s.NR:], ldc, sc.c, s.NR, min(chunk, l.m-i*chunk), min(s.NR, b.N-j*s.NR), more == 1)
 			}
