@@ -190,6 +190,9 @@ func (w *watch) overDisk() bool {
 func (w *watch) crowd() string {
 	over := false
 	if w.s.group.Path != "" {
+		if w.s.group.oom() { // one of its processes was killed: what is left may wait for it without end
+			return "oom"
+		}
 		refused := w.s.group.refused()
 		over = refused > w.refused
 		w.refused = refused

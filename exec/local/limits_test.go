@@ -54,8 +54,8 @@ func TestManyProcessesTogetherAreBoundInMemoryToo(t *testing.T) {
 		l, _ := hall(t, at)
 		greedy := task("1", 1, "")
 		greedy.Argv = []string{exec.Self, "as-herd"}
-		greedy.Limits.Memory, greedy.Timeout = 160*units.MiB, 20*time.Second
-		if out, st := run(t, l, greedy); st.Reason != "oom" && !enforced(st, "memory-limit") {
+		greedy.Limits.Memory, greedy.Timeout = 160*units.MiB, time.Minute
+		if out, st := run(t, l, greedy); st.Reason != "oom" {
 			t.Errorf("%+v %s", st, out)
 		}
 	})

@@ -184,7 +184,23 @@ func (l *Local) Remove(_ context.Context, ref exec.TaskRef) error {
 	if st.State == exec.Running || st.State == exec.Starting {
 		return errs.Errorf(op, errs.Conflict, "attempt %v still runs", ref)
 	}
+	if !givenUp(lockOf(l.folder(ref)), ref.Attempt) {
+		return errs.Errorf(op, errs.Conflict, "attempt %v has ended, and its shim has not yet", ref)
+	}
 	return errs.E(op, errs.Other, discard(l.folder(ref)))
+}
+
+// givenUp waits until the shim of an attempt that has ended gives up the task's lock, a moment after it wrote the end.
+// Without the record of the end nothing would tell a next attempt that the lock is about to be free.
+func givenUp(path string, attempt int) bool {
+	for end := time.Now().Add(reclaimWait); ; time.Sleep(2 * time.Millisecond) {
+		if last, held := holder(path); !held || last != attempt {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 // Forget deletes a job's folder when nothing of it runs any more.
@@ -220,13 +236,16 @@ func (l *Local) forgetTask(job, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, held := holder(filepath.Join(dir, "lock"))
+	held := false
 	for _, path := range attempts {
 		st, err := l.status(filepath.Dir(path))
 		if err != nil {
 			return err
 		}
 		held = held || st.State == exec.Running || st.State == exec.Starting
+	}
+	if last, locked := holder(filepath.Join(dir, "lock")); locked && !held {
+		held = !givenUp(filepath.Join(dir, "lock"), last)
 	}
 	if held {
 		return errs.Errorf("local.Forget", errs.Conflict, "task %s.%d still runs", job, index)
