@@ -86,6 +86,7 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 	h.sets = &data.Sets{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
 	h.models = &model.Registry{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
 	serving := serve.New(serve.Options{Store: h.Store, Models: h.models, Runtime: doubling{}, Clock: h.Clock, Log: log})
+	h.models.Aliased = serving.SyncAliases
 	h.run(serving.Run)
 	h.secrets = secret.New(secret.Options{Store: h.Store, Keys: h.Keys, Clock: h.Clock})
 	h.o = api.Options{

@@ -228,6 +228,5 @@ func (s *server) setAlias(ctx context.Context, in *aliasPath, to AliasTarget) (m
 	if err := s.o.Models.SetAlias(ctx, callOf(ctx).who.Actor(), in.Name, in.Alias, to.Version); err != nil {
 		return m, err
 	}
-	s.o.Services.SyncAliases(ctx, in.Name)
 	return s.o.Rows.GetModel(ctx, in.Name)
 }

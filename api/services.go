@@ -15,8 +15,6 @@ type Services interface {
 	Get(model string) (serve.Service, error)
 	Deploy(ctx context.Context, actor, model string, version int64) (serve.Service, error)
 	Undeploy(ctx context.Context, actor, model string) error
-	// SyncAliases makes the labels follow the registry's aliases.
-	SyncAliases(ctx context.Context, model string)
 }
 
 // Deployment asks for a version of a model in service: by number, by alias, or, with neither, the newest.

@@ -29,7 +29,7 @@ const maxCode = int64(256 * units.MiB)
 // maxCodeFiles bounds one folder.
 const maxCodeFiles = 20_000
 
-func codeSetting(digest string) string { return "code/" + digest }
+func codeSetting(digest string) string { return store.Codes + digest }
 
 // Put seals a gzipped tar stream of plain files and folders. The same bytes again are kept once.
 func (c *code) Put(ctx context.Context, actor string, r io.Reader) (digest string, size int64, files int, err error) {
@@ -107,8 +107,5 @@ func (c *code) open(ctx context.Context, info artifact.Info) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(at, 0, info.Size), at}, nil
+	return artifact.Stream(at, info.Size), nil
 }

@@ -73,10 +73,14 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		open := func() (io.ReadCloser, error) { return l.code.open(ctx, packed) }
 		out.Files = append(out.Files, exec.File{Name: ".", Unpack: true, Open: open})
 	}
+	// The call comes first: Go does not say whether `return out, f(&out)` reads out before or after it.
+	var err error
 	if j.Kind == job.Train {
-		return out, l.trainer(ctx, j, t, &out)
+		err = l.trainer(ctx, j, t, &out)
+	} else {
+		err = l.inputs(ctx, s.Data, &out)
 	}
-	return out, l.inputs(ctx, s.Data, &out)
+	return out, err
 }
 
 // unasked lists the limits that a job has by default. Where they cannot be enforced the job runs all the same, and `why`
@@ -154,11 +158,10 @@ func (l *launcher) newest(j job.Job, t job.Task, name string) string {
 	return ""
 }
 
-// jobKeySetting holds a job's data key, wrapped. It is made when the job first starts and is the same for all attempts.
-func jobKeySetting(id job.ID) string { return "job-key/" + id.String() }
-
+// jobKey is a job's data key. It is made when the job first starts and is the same for all attempts; a setting holds it,
+// wrapped.
 func (l *launcher) jobKey(ctx context.Context, id job.ID) (seal.DataKey, error) {
-	name := jobKeySetting(id)
+	name := store.JobKeys + id.String()
 	wrapped, err := l.db.Setting(ctx, name)
 	if err != nil {
 		return seal.DataKey{}, err

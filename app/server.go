@@ -240,8 +240,7 @@ func (s *Server) GRPCAddr() string { return s.ports.grpc.Addr().String() }
 // Data is the data folder's absolute path.
 func (s *Server) Data() string { return s.cfg.Data }
 
-// SignInLink makes a link that signs the account admin in once; "" where the account has a password already and the
-// folder is not new.
+// SignInLink makes a link that signs the account admin in once, within the hour.
 func (s *Server) SignInLink(ctx context.Context) (string, error) {
 	code, err := s.access.NewLink(ctx, "admin")
 	if err != nil {
@@ -250,9 +249,6 @@ func (s *Server) SignInLink(ctx context.Context) (string, error) {
 	// After '#' it stays in the browser: neither logs nor a Referer header carry it.
 	return s.URL() + "/signin#" + code, nil
 }
-
-// Created reports whether this start made the account admin.
-func (s *Server) Created() bool { return s.created }
 
 // face is the handler of the console's and the API's port, and of the owner's socket.
 func (s *Server) face(ctx context.Context) http.Handler {

@@ -144,10 +144,7 @@ func (r *Registry) Export(ctx context.Context, v Version, record func(event.Even
 		at.Close()
 		return nil, err
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(at, 0, v.Size), at}, nil
+	return artifact.Stream(at, v.Size), nil
 }
 
 // SetAlias moves alias to a version; version 0 removes it.

@@ -20,8 +20,8 @@ import (
 // Settings that hold wrapped keys, by the beginning of their names: the data key of a job, in the context that is the
 // setting's name, and the description of an uploaded code folder.
 const (
-	jobKeys = "job-key/"
-	codes   = "code/"
+	JobKeys = "job-key/"
+	Codes   = "code/"
 )
 
 // holder reads and changes the wrapped keys in one sort of record. keys and put work on a record's body.
@@ -68,14 +68,14 @@ func holders() []holder {
 			}),
 		},
 		{
-			kind: "job-key", list: `SELECT name, value FROM settings WHERE substr(name, 1, 8) = '` + jobKeys + `' ORDER BY name`,
+			kind: "job-key", list: `SELECT name, value FROM settings WHERE substr(name, 1, 8) = '` + JobKeys + `' ORDER BY name`,
 			get:  `SELECT value FROM settings WHERE name = $1`,
 			set:  `UPDATE settings SET value = $1 WHERE name = $2`,
 			keys: func(id, body string) (string, []string, error) { return id, []string{body}, nil },
 			put:  func(_ string, next []string) (string, error) { return next[0], nil },
 		},
 		{
-			kind: "code", list: `SELECT name, value FROM settings WHERE substr(name, 1, 5) = '` + codes + `' ORDER BY name`,
+			kind: "code", list: `SELECT name, value FROM settings WHERE substr(name, 1, 5) = '` + Codes + `' ORDER BY name`,
 			get:  `SELECT value FROM settings WHERE name = $1`,
 			set:  `UPDATE settings SET value = $1 WHERE name = $2`,
 			keys: inBody(func(i artifact.Info) []string { return []string{i.Key} }),

@@ -334,3 +334,17 @@ func FuzzCSV(f *testing.F) {
 		}
 	})
 }
+
+func TestAnExportedNetworkKeepsHowItWasCompiled(t *testing.T) {
+	cfg := config()
+	cfg.Epochs, cfg.Loss, cfg.FromLogits, cfg.Metrics = 1, "sparse_categorical_crossentropy", true, nil
+	cfg.Layers = []nn.LayerSpec{{Type: "dense", Units: 4}}
+	res, err := train.Run(t.Context(), cfg, digits(64, 1), nil, nil, train.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := res.Model()
+	if m.Loss != cfg.Loss || !m.FromLogits || len(m.Metrics) != 0 {
+		t.Errorf("compiled with loss %q, from_logits %v, metrics %v", m.Loss, m.FromLogits, m.Metrics)
+	}
+}

@@ -112,6 +112,7 @@ type Result struct {
 	Loss    *nn.Loss
 	Last    Epoch
 	Kernels string
+	metrics []string
 }
 
 type run struct {
@@ -136,7 +137,7 @@ func Run(ctx context.Context, cfg Config, data, val *Dataset, resume io.Reader, 
 		return nil, err
 	}
 	defer r.tr.Close()
-	res := &Result{Net: r.tr.Net, Opt: r.tr.Opt, Loss: r.tr.Loss, Kernels: r.tr.Set().Name}
+	res := &Result{metrics: cfg.Metrics, Net: r.tr.Net, Opt: r.tr.Opt, Loss: r.tr.Loss, Kernels: r.tr.Set().Name}
 	done := 0
 	if resume != nil {
 		if done, err = readCheckpoint(resume, r.tr.Net, r.tr.Opt, &res.Last); err != nil {
@@ -298,7 +299,7 @@ func target(y []float32, d *Dataset, row int) {
 
 // Model is what is written to a Keras file: the network, how it was compiled and the optimiser's state.
 func (r *Result) Model() *keras.Model {
-	return &keras.Model{Network: r.Net, Optimizer: r.Opt, Loss: r.Loss.Name, FromLogits: r.Loss.FromLogits, Metrics: []string{"accuracy"}}
+	return &keras.Model{Network: r.Net, Optimizer: r.Opt, Loss: r.Loss.Name, FromLogits: r.Loss.FromLogits, Metrics: r.metrics}
 }
 
 // Describe names the architecture in a line, for people.

@@ -34,11 +34,7 @@ CMD it is a shell. The exit code is the program's.`,
 			if len(args) == 1 && !cmd.Flags().Changed("tty") { // a shell at a terminal wants one
 				tty = terminal(e.in) >= 0 && terminal(e.out) >= 0
 			}
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(ctx, c, args[0])
+			c, id, err := e.job(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -42,11 +42,7 @@ func jobsCommand(e *env) *cobra.Command {
 		Short: "Show one job",
 		Args:  takes, ValidArgsFunction: e.completeJobs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(cmd.Context(), c, args[0])
+			c, id, err := e.job(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -25,11 +25,7 @@ func logsCommand(e *env) *cobra.Command {
 		Args:  takes, ValidArgsFunction: e.completeJobs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(ctx, c, args[0])
+			c, id, err := e.job(ctx, args[0])
 			if err != nil {
 				return err
 			}

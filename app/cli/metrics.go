@@ -16,11 +16,7 @@ func metricsCommand(e *env) *cobra.Command {
 		Short: "Print a training run's curves: a row for each epoch; -o json gives every point",
 		Args:  takes, ValidArgsFunction: e.completeJobs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(cmd.Context(), c, args[0])
+			c, id, err := e.job(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -31,6 +31,16 @@ func jobID(ctx context.Context, c *client.Client, ref string) (job.ID, error) {
 	return 0, errs.Errorf(op, errs.NotFound, "no job %q, by number or name; `lineshaft jobs` lists them", ref)
 }
 
+// job finds the job that is meant, and the server that has it.
+func (e *env) job(ctx context.Context, ref string) (*client.Client, job.ID, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, 0, err
+	}
+	id, err := jobID(ctx, c, ref)
+	return c, id, err
+}
+
 // modelRef is a model, and perhaps one of its versions by number or by alias.
 type modelRef struct {
 	name    string

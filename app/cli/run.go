@@ -113,14 +113,7 @@ func (o *runFlags) run(ctx context.Context, e *env, command []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := e.connect()
-	if err != nil {
-		return err
-	}
-	if text, err = o.code.add(ctx, e, c, text, o.dry); err != nil {
-		return err
-	}
-	j, err := c.Submit(ctx, text, contentType(text), o.dry)
+	c, j, err := o.code.submit(ctx, e, text, o.dry)
 	if err != nil {
 		return err
 	}

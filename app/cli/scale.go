@@ -20,11 +20,7 @@ func scaleCommand(e *env) *cobra.Command {
 			if err != nil || n < 0 {
 				return errs.Errorf("cli.scale", errs.Invalid, "%q is no number of replicas", args[1])
 			}
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(ctx, c, args[0])
+			c, id, err := e.job(ctx, args[0])
 			if err != nil {
 				return err
 			}

@@ -39,14 +39,7 @@ fails when the job does; ctrl-C leaves the job running.`,
 			if err != nil {
 				return err
 			}
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			if text, err = o.code.add(ctx, e, c, text, o.dry); err != nil {
-				return err
-			}
-			j, err := c.Submit(ctx, text, contentType(text), o.dry)
+			c, j, err := o.code.submit(ctx, e, text, o.dry)
 			if err != nil {
 				return err
 			}
@@ -161,6 +154,19 @@ func (o *codeFlags) upload(ctx context.Context, e *env, c *client.Client, dry bo
 	}
 	e.note("sent %s of %s, %s", count(len(files), "file"), o.dir, size(total))
 	return code.Digest, nil
+}
+
+// submit sends the folder, if there is one, and then the specification.
+func (o *codeFlags) submit(ctx context.Context, e *env, text []byte, dry bool) (*client.Client, job.Job, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, job.Job{}, err
+	}
+	if text, err = o.add(ctx, e, c, text, dry); err != nil {
+		return nil, job.Job{}, err
+	}
+	j, err := c.Submit(ctx, text, contentType(text), dry)
+	return c, j, err
 }
 
 // add sends the folder, if there is one, and puts its digest into the text of a specification. The specification is

@@ -22,11 +22,7 @@ func whyCommand(e *env) *cobra.Command {
 			if kind, _, ok := strings.Cut(args[0], "/"); ok && kind != "job" {
 				return errs.Errorf("cli.why", errs.Unsupported, "no reasons are kept for a %s; `lineshaft why job/ID` explains jobs", kind)
 			}
-			c, err := e.connect()
-			if err != nil {
-				return err
-			}
-			id, err := jobID(cmd.Context(), c, args[0])
+			c, id, err := e.job(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

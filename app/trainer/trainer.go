@@ -126,8 +126,7 @@ func run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	m := &keras.Model{Network: res.Net, Optimizer: res.Opt, Loss: res.Loss.Name, Metrics: p.Config.Metrics}
-	return t.seal(ModelFile, ModelContext(p.Job), func(w io.Writer) error { return keras.WriteH5(w, m) })
+	return t.seal(ModelFile, ModelContext(p.Job), func(w io.Writer) error { return keras.WriteH5(w, res.Model()) })
 }
 
 func rows(d *train.Dataset) int {

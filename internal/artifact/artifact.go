@@ -16,3 +16,11 @@ type ReaderAt interface {
 	io.ReaderAt
 	io.Closer
 }
+
+// Stream reads the plain bytes in order, size of them; closing it closes r.
+func Stream(r ReaderAt, size int64) io.ReadCloser {
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(r, 0, size), r}
+}
