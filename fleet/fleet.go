@@ -23,22 +23,44 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 )
 
-// Node is one machine and what it has for tasks.
+// Node is one machine and what it has for tasks. What is zero from Storage on is unknown, and then not limited.
 type Node struct {
-	Name         string        `json:"name"`
-	CPU          float64       `json:"cpu"` // cores
-	Memory       units.Bytes   `json:"memory"`
-	Disk         units.Bytes   `json:"disk"` // for the folders of tasks
-	Accelerators []Accelerator `json:"accelerators,omitempty"`
-	Cordoned     bool          `json:"cordoned"`         // takes no new work
-	Reason       string        `json:"reason,omitempty"` // of the cordon
+	Name         string              `json:"name"`
+	CPU          float64             `json:"cpu"` // cores
+	Memory       units.Bytes         `json:"memory"`
+	Disk         units.Bytes         `json:"disk"`                 // for the folders of tasks
+	Storage      units.Bytes         `json:"storage,omitempty"`    // for what outlives a task
+	Bandwidth    units.BitsPerSecond `json:"bandwidth,omitempty"`  // of its network
+	Rack         string              `json:"rack,omitempty"`       // name of its Rack
+	Feed         string              `json:"feed,omitempty"`       // name of the PowerCap right above it
+	IdleWatts    units.Watts         `json:"idle_watts,omitempty"` // drawn without any task
+	MaxWatts     units.Watts         `json:"max_watts,omitempty"`  // its own cap, idle draw included
+	Accelerators []Accelerator       `json:"accelerators,omitempty"`
+	Cordoned     bool                `json:"cordoned"`         // takes no new work
+	Reason       string              `json:"reason,omitempty"` // of the cordon
 }
 
 // Accelerator is one device of a node.
 type Accelerator struct {
-	ID     string      `json:"id"` // how the executor grants it: "0" is /dev/nvidia0
+	ID     string      `json:"id"`             // how the executor grants it: "0" is /dev/nvidia0
+	Kind   string      `json:"kind,omitempty"` // gpu (when empty), npu, tpu
 	Model  string      `json:"model,omitempty"`
 	Memory units.Bytes `json:"memory,omitempty"`
+	Domain string      `json:"domain,omitempty"` // devices of one domain are joined by NVLink or its like; it may span nodes
+	Watts  units.Watts `json:"watts,omitempty"`  // the most it draws above the node's idle draw
+}
+
+// Rack is nodes behind one uplink.
+type Rack struct {
+	Name   string              `json:"name"`
+	Uplink units.BitsPerSecond `json:"uplink,omitempty"` // 0 is not limited
+}
+
+// PowerCap bounds what all nodes and caps below it draw together: a rack's, a feed's, the site's.
+type PowerCap struct {
+	Name   string      `json:"name"`
+	Parent string      `json:"parent,omitempty"` // the cap above it; none when empty
+	Watts  units.Watts `json:"watts"`
 }
 
 // Validate refuses what no machine has.
@@ -51,11 +73,18 @@ func (n Node) Validate() error {
 		return errs.Errorf(op, errs.Invalid, "node %q has %v cores: give a positive number", n.Name, n.CPU)
 	case n.Memory <= 0 || n.Disk < 0:
 		return errs.Errorf(op, errs.Invalid, "node %q has %v of memory and %v of disk: give positive sizes", n.Name, n.Memory, n.Disk)
+	case n.Storage < 0 || n.Bandwidth < 0:
+		return errs.Errorf(op, errs.Invalid, "node %q has %v of storage and %v of bandwidth: give positive sizes, or none", n.Name, n.Storage, n.Bandwidth)
+	case !(n.IdleWatts >= 0) || !(n.MaxWatts >= 0) || n.MaxWatts > 0 && n.MaxWatts < n.IdleWatts:
+		return errs.Errorf(op, errs.Invalid, "node %q draws %v W idle of at most %v W: give positive watts, the most at least the idle draw", n.Name, n.IdleWatts, n.MaxWatts)
 	}
 	seen := map[string]bool{}
 	for _, a := range n.Accelerators {
 		if seen[a.ID] {
 			return errs.Errorf(op, errs.Invalid, "node %q names accelerator %q twice", n.Name, a.ID)
+		}
+		if a.Memory < 0 || !(a.Watts >= 0) {
+			return errs.Errorf(op, errs.Invalid, "accelerator %q of node %q has %v of memory and %v W: give positive numbers, or none", a.ID, n.Name, a.Memory, a.Watts)
 		}
 		seen[a.ID] = true
 	}

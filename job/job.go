@@ -76,7 +76,7 @@ type Resources struct {
 	Disk         units.Bytes `json:"disk,omitempty" yaml:"disk,omitempty"` // of the task's own folder
 	Processes    int         `json:"processes,omitempty" yaml:"processes,omitempty"`
 	Accelerators int         `json:"accelerators,omitempty" yaml:"accelerators,omitempty"`
-	Model        string      `json:"model,omitempty" yaml:"model,omitempty"` // accelerator model, any when empty
+	Model        Models      `json:"model,omitempty" yaml:"model,omitempty"` // of the accelerators
 }
 
 // SecretRef gives a task a stored secret, as an environment variable or as a file in memory.
@@ -177,6 +177,9 @@ type Reason struct {
 	Needed     string `json:"needed"`
 	Offered    string `json:"offered"`
 	Detail     string `json:"detail"`
+
+	Nodes    int      `json:"nodes,omitempty"`    // how many nodes it rules out
+	Examples []string `json:"examples,omitempty"` // some of these nodes, by name
 }
 
 // Progress is how far a training job is.

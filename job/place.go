@@ -3,6 +3,7 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,16 +23,12 @@ func (c *Core) plan(nodes []fleet.Node) {
 	if !c.ready {
 		return
 	}
-	snap := sched.Snapshot{Nodes: nodes}
+	snap := sched.Snapshot{Now: c.now, Nodes: nodes}
 	waiting := map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]
-		for _, t := range j.Tasks {
-			if t.State.Live() {
-				snap.Running = append(snap.Running, sched.Placement{
-					Gang: id.String(), Task: t.Index, Node: t.Node, Ask: j.Spec.Resources.ask(), Accelerators: t.Accelerators,
-				})
-			}
+		if live := j.running(); len(live.Placements) > 0 {
+			snap.Running = append(snap.Running, live)
 		}
 		for _, g := range j.gangs(c.now) {
 			snap.Queue = append(snap.Queue, g)
@@ -51,12 +48,31 @@ func (c *Core) plan(nodes []fleet.Node) {
 	}
 }
 
+// running is what of the job holds resources.
+func (j *Job) running() sched.Running {
+	r := sched.Running{Gang: j.gang()}
+	for _, t := range j.Tasks {
+		if t.State.Live() {
+			r.Gang.Tasks = append(r.Gang.Tasks, t.Index)
+			r.Placements = append(r.Placements, sched.Placement{
+				Gang: r.Gang.ID, Task: t.Index, Node: t.Node, Ask: r.Gang.Each, Accelerators: t.Accelerators,
+			})
+		}
+	}
+	return r
+}
+
+// gang is what the job is to the scheduler, without tasks.
+func (j *Job) gang() sched.Gang {
+	return sched.Gang{ID: j.ID.String(), User: j.Owner, Priority: j.Priority, Since: j.Created, Each: j.Spec.Resources.ask()}
+}
+
 // gangs are what of the job waits for a place.
 func (j *Job) gangs(now time.Time) []sched.Gang {
 	if j.NotBefore != nil && now.Before(*j.NotBefore) {
 		return nil
 	}
-	g := sched.Gang{ID: j.ID.String(), Priority: j.Priority, Since: j.Created, Each: j.Spec.Resources.ask()}
+	g := j.gang()
 	var tasks []int
 	for _, t := range j.Tasks {
 		if t.State == Queued {
@@ -107,7 +123,7 @@ func (c *Core) wait(j *Job, reasons []sched.Reason) {
 	for i, r := range reasons {
 		out[i] = Reason(r)
 	}
-	if slices.Equal(out, j.Reasons) {
+	if slices.EqualFunc(out, j.Reasons, func(a, b Reason) bool { return reflect.DeepEqual(a, b) }) {
 		return
 	}
 	j.Reasons = out
@@ -127,5 +143,5 @@ func words(reasons []Reason) string {
 }
 
 func (r Resources) ask() sched.Ask {
-	return sched.Ask{CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Accelerators: r.Accelerators, Model: r.Model}
+	return sched.Ask{CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Accelerators: r.Accelerators, Models: r.Model}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -163,8 +164,10 @@ func (r Resources) validate() error {
 		return invalid("resources.processes is %d: give 1 to %d", r.Processes, 1<<20)
 	case r.Accelerators < 0 || r.Accelerators > 1024:
 		return invalid("resources.accelerators is %d: give 0 to 1024", r.Accelerators)
-	case r.Model != "" && r.Accelerators == 0:
+	case len(r.Model) > 0 && r.Accelerators == 0:
 		return invalid("resources.model is %q without resources.accelerators: say how many", r.Model)
+	case len(r.Model) > 64 || slices.Contains(r.Model, ""):
+		return invalid("resources.model is %q: give 1 to 64 names of models, none of them empty", r.Model)
 	}
 	return nil
 }

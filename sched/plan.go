@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lineshaft/lineshaft/fleet"
 )
@@ -45,16 +46,18 @@ type room struct {
 }
 
 // rooms are the nodes by name, less what runs there. What runs on a node that is not listed takes nothing.
-func rooms(nodes []fleet.Node, running []Placement) []*room {
+func rooms(nodes []fleet.Node, running []Running) []*room {
 	free := make([]*room, 0, len(nodes))
 	for _, n := range nodes {
 		free = append(free, &room{node: n, cpu: n.CPU, memory: int64(n.Memory), disk: int64(n.Disk), devices: slices.Clone(n.Accelerators)})
 	}
 	slices.SortFunc(free, func(a, b *room) int { return cmp.Compare(a.node.Name, b.node.Name) })
-	for _, p := range running {
-		for _, r := range free {
-			if r.node.Name == p.Node {
-				r.take(p.Ask, p.Accelerators)
+	for _, g := range running {
+		for _, p := range g.Placements {
+			for _, r := range free {
+				if r.node.Name == p.Node {
+					r.take(p.Ask, p.Accelerators)
+				}
 			}
 		}
 	}
@@ -75,16 +78,16 @@ func (r *room) lacks(a Ask) string {
 		return "memory"
 	case r.disk < int64(a.Disk):
 		return "disk"
-	case a.Accelerators > len(r.matching(a.Model)):
+	case a.Accelerators > len(r.matching(a.Models)):
 		return "accelerators"
 	}
 	return ""
 }
 
-func (r *room) matching(model string) []string {
+func (r *room) matching(models []string) []string {
 	var ids []string
 	for _, d := range r.devices {
-		if model == "" || d.Model == model {
+		if len(models) == 0 || slices.Contains(models, d.Model) {
 			ids = append(ids, d.ID)
 		}
 	}
@@ -115,7 +118,7 @@ func place(free []*room, g Gang) Decision {
 		}
 		p := Placement{Gang: g.ID, Task: task, Node: trial[i].node.Name, Ask: g.Each}
 		if n := g.Each.Accelerators; n > 0 {
-			p.Accelerators = trial[i].matching(g.Each.Model)[:n]
+			p.Accelerators = trial[i].matching(g.Each.Models)[:n]
 		}
 		trial[i].take(g.Each, p.Accelerators)
 		d.Placements = append(d.Placements, p)
@@ -156,7 +159,7 @@ func explain(trial []*room, g Gang, done int) []Reason {
 
 // reason is the constraint with the most that one of the nodes it rules out offers.
 func reason(constraint string, ruledOut int, trial []*room, a Ask) Reason {
-	r := Reason{Constraint: constraint}
+	r := Reason{Constraint: constraint, Nodes: ruledOut}
 	best := func(value func(*room) float64) (top float64, where string) {
 		for _, t := range trial {
 			if v := value(t); t.lacks(a) == constraint && (where == "" || v > top) {
@@ -178,10 +181,10 @@ func reason(constraint string, ruledOut int, trial []*room, a Ask) Reason {
 		top, where = best(func(t *room) float64 { return float64(t.disk) })
 		r.Needed, r.Offered = a.Disk.String(), bytes(top)
 	case "accelerators":
-		top, where = best(func(t *room) float64 { return float64(len(t.matching(a.Model))) })
+		top, where = best(func(t *room) float64 { return float64(len(t.matching(a.Models))) })
 		r.Needed, r.Offered = strconv.Itoa(a.Accelerators), number(top)
-		if a.Model != "" {
-			r.Needed += " " + a.Model
+		if len(a.Models) > 0 {
+			r.Needed += " " + strings.Join(a.Models, " or ")
 		}
 	case "nodes":
 		r.Needed, r.Offered = "a node that takes work", fmt.Sprintf("%d of %d", len(trial)-ruledOut, len(trial))

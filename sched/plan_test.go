@@ -75,10 +75,10 @@ func TestAGangIsPlacedWholeOrNotAtAll(t *testing.T) {
 func TestDevicesAreGivenOnceAndByModel(t *testing.T) {
 	s := sched.Plan(sched.Snapshot{
 		Nodes:   []fleet.Node{node("n1", 64, "h100", "l4", "h100", "h100")},
-		Running: []sched.Placement{{Gang: "r", Node: "n1", Accelerators: []string{"2"}}},
+		Running: []sched.Running{{Placements: []sched.Placement{{Gang: "r", Node: "n1", Accelerators: []string{"2"}}}}},
 		Queue: []sched.Gang{
-			gang("a", 0, 3, 1, sched.Ask{Accelerators: 2, Model: "h100"}),
-			gang("b", 0, 2, 1, sched.Ask{Accelerators: 1, Model: "h100"}),
+			gang("a", 0, 3, 1, sched.Ask{Accelerators: 2, Models: []string{"h100"}}),
+			gang("b", 0, 2, 1, sched.Ask{Accelerators: 1, Models: []string{"h100"}}),
 			gang("c", 0, 1, 1, sched.Ask{Accelerators: 1}),
 		},
 	})
@@ -98,7 +98,7 @@ func TestReasonsSayWhatRuledEachNodeOut(t *testing.T) {
 	away.Cordoned = true
 	s := sched.Plan(sched.Snapshot{
 		Nodes:   []fleet.Node{full, small, away},
-		Running: []sched.Placement{{Node: "full", Ask: sched.Ask{Memory: 7 * units.GiB}}},
+		Running: []sched.Running{{Placements: []sched.Placement{{Node: "full", Ask: sched.Ask{Memory: 7 * units.GiB}}}}},
 		Queue:   []sched.Gang{gang("a", 0, 0, 1, sched.Ask{CPU: 2, Memory: 2 * units.GiB})},
 	})
 	var got []string
@@ -142,7 +142,7 @@ func random(r *rand.Rand) sched.Snapshot {
 	}
 	for i := range r.IntN(12) {
 		s.Queue = append(s.Queue, gang(fmt.Sprintf("g%d", i), r.IntN(3), r.IntN(9), 1+r.IntN(4), sched.Ask{
-			CPU: r.Float64() * 4, Memory: units.Bytes(r.Int64N(int64(6 * units.GiB))), Accelerators: r.IntN(3), Model: []string{"", "a"}[r.IntN(2)],
+			CPU: r.Float64() * 4, Memory: units.Bytes(r.Int64N(int64(6 * units.GiB))), Accelerators: r.IntN(3), Models: [][]string{nil, {"a"}}[r.IntN(2)],
 		}))
 	}
 	return s

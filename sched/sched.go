@@ -20,28 +20,58 @@ import (
 
 // Snapshot is all that a plan depends on.
 type Snapshot struct {
+	Now     time.Time
 	Nodes   []fleet.Node
-	Running []Placement // what holds resources now
+	Racks   []fleet.Rack     // uplinks; a rack that is not listed is not limited
+	Caps    []fleet.PowerCap // nested power caps
+	Running []Running        // what holds resources now
 	Queue   []Gang
 }
 
 // Gang is tasks that start together or not at all.
 type Gang struct {
-	ID       string
-	Priority int       // higher goes first
-	Since    time.Time // in the queue; older goes first
-	Tasks    []int     // indices of the tasks to place
-	Each     Ask
+	ID          string
+	Queue       string
+	User        string
+	Priority    int       // higher goes first
+	Since       time.Time // in the queue; older goes first
+	Deadline    time.Time // none when zero
+	Tasks       []int     // indices of the tasks to place
+	Min         int       // an elastic gang starts with at least so many of its tasks; 0 is all
+	Each        Ask
+	Topology    Topology
+	Duration    time.Duration // predicted; 0 is unknown
+	MaxRun      time.Duration // it is ended after so long; 0 is never
+	Preemptible bool
 }
 
-// Ask is what one task needs.
+// Ask is what one task needs. The zero value of a field asks for nothing, or for any.
 type Ask struct {
-	CPU          float64 // cores
-	Memory       units.Bytes
-	Disk         units.Bytes
-	Accelerators int
-	Model        string // of the accelerators; any when empty
+	CPU               float64 // cores
+	Memory            units.Bytes
+	Disk              units.Bytes // scratch, gone with the task
+	Storage           units.Bytes // persistent, of the node's share
+	Accelerators      int
+	Kind              string              // of the accelerators: gpu, npu, tpu; any when empty
+	Models            []string            // one of these; any when empty
+	Share             int                 // thousandths of one accelerator, when Accelerators is 1; 0 or 1000 is the whole device
+	AcceleratorMemory units.Bytes         // the least that each device has; with Share, what it takes of the device
+	Bandwidth         units.BitsPerSecond // of the node's network, and of the rack's uplink when the gang spans racks
+	Watts             units.Watts         // its power envelope; when 0, what its devices draw at most
 }
+
+// Topology is how close the tasks of a gang are to each other.
+type Topology struct {
+	Level string // LevelDomain, LevelNode, LevelRack; anywhere when empty
+	Hard  bool   // rather wait than be further apart
+}
+
+// The levels of Topology: all devices of the gang in one accelerator domain, all tasks on one node, or in one rack.
+const (
+	LevelDomain = "domain"
+	LevelNode   = "node"
+	LevelRack   = "rack"
+)
 
 // Placement is one task on one node.
 type Placement struct {
@@ -49,7 +79,16 @@ type Placement struct {
 	Task         int
 	Node         string
 	Ask          Ask
-	Accelerators []string // IDs of the devices it has
+	Accelerators []string            // IDs of the devices it has, or has a share of
+	Uplink       units.BitsPerSecond // what it takes of its rack's uplink, since its gang spans racks
+	Start        time.Time           // when it is planned to start; now when zero
+}
+
+// Running is a gang that holds resources now.
+type Running struct {
+	Gang       Gang // as it was asked for
+	Placements []Placement
+	Started    time.Time
 }
 
 // Schedule is the outcome: one decision for every gang of the queue, in the order in which they were taken.
@@ -66,8 +105,10 @@ type Decision struct {
 
 // Reason is one constraint: what was needed, what the best node offered, what ruled the others out.
 type Reason struct {
-	Constraint string // cpu, memory, disk, accelerators, nodes, gang
+	Constraint string // cpu, memory, disk, accelerators, nodes, gang, …
 	Needed     string
 	Offered    string
 	Detail     string
+	Nodes      int      // how many nodes it rules out
+	Examples   []string // some of these nodes, by name
 }

@@ -97,7 +97,7 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 	r := j.Spec.Resources
 	asks := fmt.Sprintf("%s cores, %s memory, %s disk", number(r.CPU), r.Memory, r.Disk)
 	if r.Accelerators > 0 {
-		asks += ", " + count(r.Accelerators, "accelerator") + " " + r.Model
+		asks += ", " + count(r.Accelerators, "accelerator") + " " + r.Model.String()
 	}
 	attempt := ""
 	if j.Attempt > 0 {
