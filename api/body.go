@@ -9,8 +9,8 @@ import (
 	"net/http"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/internal/units"
-	"github.com/lineshaft/lineshaft/job/manifest"
 )
 
 // read takes a whole body of at most limit bytes.

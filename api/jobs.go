@@ -10,8 +10,8 @@ import (
 
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/job"
-	"github.com/lineshaft/lineshaft/job/manifest"
 	"github.com/lineshaft/lineshaft/train"
 	"github.com/lineshaft/lineshaft/trust/access"
 )

@@ -12,8 +12,8 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/id"
+	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/internal/units"
-	"github.com/lineshaft/lineshaft/job/manifest"
 )
 
 // What a task gets when the spec does not say.

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/job"
-	"github.com/lineshaft/lineshaft/job/manifest"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/train"

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/internal/units"
-	"github.com/lineshaft/lineshaft/job/manifest"
 )
 
 type document struct {
