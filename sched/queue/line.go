@@ -1,0 +1,376 @@
+package queue
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Item is a gang that waits, as the line sees it.
+type Item struct {
+	ID       string
+	Queue    string
+	User     string
+	Priority int
+	Since    time.Time
+	Deadline time.Time     // none when zero
+	Duration time.Duration // predicted; 0 is unknown
+	Need     Amount        // of all its tasks
+	Index    float64       // the scheduler's own order: lower first
+	Overdue  bool          // has waited so long that it goes before all of its priority
+}
+
+// State is what the shares come from.
+type State struct {
+	Now      time.Time
+	Capacity Amount // of the whole hall
+	Held     []Use  // by what runs; what names a queue that is not there is nobody's
+	Past     Past
+}
+
+// Rules are the parts of the order that are configured. The zero value is priority, index, age, name.
+type Rules struct {
+	Ageing time.Duration `json:"ageing,omitempty"` // each so long in the queue raises the priority by one; 0 is never
+	Raise  int           `json:"raise,omitempty"`  // ageing raises by no more than this; 10 when 0
+	Margin time.Duration `json:"margin,omitempty"` // a deadline is near when so much beside its duration is left; 1 h when 0
+}
+
+// Turn is one item's turn, with what put it there.
+type Turn struct {
+	Item     int     // its place in the items that were given
+	Position int     // 1 is first
+	Queue    string  // the full path, "research/vision"
+	Share    float64 // dominant share of the queue when its turn came, past use included
+	Resource string  // of which that share is
+	Within   bool    // the queue holds less than it is guaranteed
+	Priority int     // with ageing
+	Near     bool    // its deadline is near and can still be met
+	leaf     int
+	user     string
+}
+
+// Line gives the items their turns. It is made for one plan and not safe for several goroutines.
+type Line struct {
+	tree  *Tree
+	items []Item
+	whole vector
+	held  []vector // by place in the tree, with all below it
+	past  []vector
+	users map[[2]string]*share
+	heads []waiting // by place in the tree; of leaves only
+	left  []int     // how many wait at or below the place
+	given int
+}
+
+type share struct{ held, past vector }
+
+// waiting is what waits in a queue: by user where its users share, else under one name.
+type waiting struct {
+	users []string
+	turns map[string][]Turn
+}
+
+// Line orders the items. Those of queues that are not there get no turn: Check says so before they are accepted.
+func (t *Tree) Line(s State, items []Item, rules Rules) *Line {
+	l := &Line{
+		tree: t, items: items, whole: s.Capacity.vector(), held: make([]vector, len(t.nodes)), past: make([]vector, len(t.nodes)),
+		users: map[[2]string]*share{}, heads: make([]waiting, len(t.nodes)), left: make([]int, len(t.nodes)),
+	}
+	for _, u := range s.Held {
+		l.count(u, func(s *share) *vector { return &s.held }, l.held)
+	}
+	for _, u := range s.Past.Uses {
+		l.count(u, func(s *share) *vector { return &s.past }, l.past)
+	}
+	for i, it := range items {
+		leaf := t.leaf(it.Queue)
+		if leaf < 0 {
+			continue
+		}
+		turn := Turn{Item: i, leaf: leaf}
+		turn.Priority, turn.Near = rules.urgency(it, s.Now)
+		if t.nodes[leaf].Users {
+			turn.user = it.User
+		}
+		w := &l.heads[leaf]
+		if w.turns == nil {
+			w.turns = map[string][]Turn{}
+		}
+		if _, ok := w.turns[turn.user]; !ok {
+			w.users = append(w.users, turn.user)
+		}
+		w.turns[turn.user] = append(w.turns[turn.user], turn)
+		for _, at := range t.nodes[leaf].path {
+			l.left[at]++
+		}
+	}
+	for i := range l.heads {
+		slices.Sort(l.heads[i].users)
+		for _, turns := range l.heads[i].turns {
+			slices.SortFunc(turns, l.compare)
+		}
+	}
+	return l
+}
+
+func (l *Line) count(u Use, part func(*share) *vector, total []vector) {
+	leaf := l.tree.leaf(u.Queue)
+	if leaf < 0 {
+		return
+	}
+	v := u.Amount.vector()
+	for _, at := range l.tree.nodes[leaf].path {
+		total[at].add(v, 1)
+	}
+	if l.tree.nodes[leaf].Users {
+		part(l.user(leaf, u.User)).add(v, 1)
+	}
+}
+
+func (l *Line) user(leaf int, user string) *share {
+	k := [2]string{l.tree.nodes[leaf].Name, user}
+	s := l.users[k]
+	if s == nil {
+		s = &share{}
+		l.users[k] = s
+	}
+	return s
+}
+
+// urgency is the priority with ageing, and whether a deadline is near that can still be met.
+func (r Rules) urgency(it Item, now time.Time) (priority int, near bool) {
+	priority = it.Priority
+	if r.Ageing > 0 && now.After(it.Since) {
+		raise := r.Raise
+		if raise <= 0 {
+			raise = 10
+		}
+		priority += int(min(now.Sub(it.Since)/r.Ageing, time.Duration(raise)))
+	}
+	if !it.Deadline.IsZero() {
+		margin := r.Margin
+		if margin <= 0 {
+			margin = time.Hour
+		}
+		left := it.Deadline.Sub(now) - it.Duration
+		near = left >= 0 && left <= margin
+	}
+	return priority, near
+}
+
+// compare is the order within a queue.
+func (l *Line) compare(x, y Turn) int {
+	a, b := &l.items[x.Item], &l.items[y.Item]
+	if c := cmp.Or(cmp.Compare(y.Priority, x.Priority), first(x.Near, y.Near)); c != 0 {
+		return c
+	}
+	if x.Near {
+		if c := a.Deadline.Add(-a.Duration).Compare(b.Deadline.Add(-b.Duration)); c != 0 {
+			return c
+		}
+	}
+	if c := first(a.Overdue, b.Overdue); c != 0 {
+		return c
+	}
+	if !a.Overdue {
+		if c := cmp.Compare(a.Index, b.Index); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
+}
+
+// first puts what is so before what is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// Next gives the next turn; false when all have had theirs. What a turn takes is told by Take before the next one.
+func (l *Line) Next() (Turn, bool) {
+	at := l.pick(l.tree.roots)
+	if at < 0 {
+		return Turn{}, false
+	}
+	for len(l.tree.nodes[at].children) > 0 {
+		at = l.pick(l.tree.nodes[at].children)
+	}
+	w := &l.heads[at]
+	user := w.users[0]
+	for _, u := range w.users[1:] {
+		if l.userShare(at, u) < l.userShare(at, user) {
+			user = u
+		}
+	}
+	turn := w.turns[user][0]
+	if w.turns[user] = w.turns[user][1:]; len(w.turns[user]) == 0 {
+		delete(w.turns, user)
+		w.users = slices.DeleteFunc(w.users, func(u string) bool { return u == user })
+	}
+	for _, up := range l.tree.nodes[at].path {
+		l.left[up]--
+	}
+	l.given++
+	turn.Position, turn.Queue = l.given, l.path(at)
+	turn.Share, turn.Resource = l.share(at)
+	turn.Within = l.within(at)
+	return turn, true
+}
+
+// pick is the sibling whose turn it is: one that holds less than it is guaranteed before others, then the least share by
+// weight; of equal ones that whose first item is the first. -1 when nothing waits below any.
+func (l *Line) pick(siblings []int) int {
+	best := -1
+	for _, i := range siblings {
+		if l.left[i] == 0 {
+			continue
+		}
+		if best < 0 || l.before(i, best) {
+			best = i
+		}
+	}
+	return best
+}
+
+func (l *Line) before(i, j int) bool {
+	if c := first(l.within(i), l.within(j)); c != 0 {
+		return c < 0
+	}
+	a, _ := l.share(i)
+	b, _ := l.share(j)
+	if a, b = a/l.tree.nodes[i].Weight, b/l.tree.nodes[j].Weight; a != b {
+		return a < b
+	}
+	x, y := l.head(i), l.head(j)
+	return l.compare(x, y) < 0
+}
+
+// head is the first item at or below a place.
+func (l *Line) head(at int) (best Turn) {
+	best.Item = -1
+	better := func(t Turn) {
+		if best.Item < 0 || l.compare(t, best) < 0 {
+			best = t
+		}
+	}
+	for _, turns := range l.heads[at].turns {
+		better(turns[0])
+	}
+	for _, c := range l.tree.nodes[at].children {
+		if l.left[c] > 0 {
+			better(l.head(c))
+		}
+	}
+	return best
+}
+
+// share is the dominant share of a place, with what it held lately, and the resource's name.
+func (l *Line) share(at int) (float64, string) {
+	v := l.held[at]
+	v.add(l.past[at], 1)
+	s, r := v.dominant(l.whole)
+	return s, resources[r]
+}
+
+func (l *Line) userShare(at int, user string) float64 {
+	s := l.user(at, user)
+	v := s.held
+	v.add(s.past, 1)
+	x, _ := v.dominant(l.whole)
+	return x
+}
+
+// within says that the place holds less of each resource than it is guaranteed of it.
+func (l *Line) within(at int) bool {
+	g := l.tree.nodes[at].Guaranteed.vector()
+	some := false
+	for r := range g {
+		if g[r] <= 0 {
+			continue
+		}
+		if some = true; l.held[at][r] >= g[r]-slack {
+			return false
+		}
+	}
+	return some
+}
+
+func (l *Line) path(at int) string {
+	var s string
+	for _, i := range l.tree.nodes[at].path {
+		if s != "" {
+			s += "/"
+		}
+		s += l.tree.nodes[i].Name
+	}
+	return s
+}
+
+// Over is why a quota does not let an item run, whatever is free.
+type Over struct {
+	Queue    string // whose limit it is
+	Resource string
+	Needed   string
+	Offered  string // what the limit leaves
+	Limit    string
+}
+
+// String says it in words.
+func (o Over) String() string {
+	return fmt.Sprintf("queue %s is limited to %s of %s, which leaves %s", o.Queue, o.Limit, o.Resource, o.Offered)
+}
+
+// Over says which limit the item would exceed, of its queue or one above it; nil when none.
+func (l *Line) Over(t Turn) *Over { return l.over(t.leaf, l.items[t.Item].Need) }
+
+func (l *Line) over(leaf int, need Amount) *Over {
+	v := need.vector()
+	for _, at := range l.tree.nodes[leaf].path {
+		limit := l.tree.nodes[at].Limit.vector()
+		for r := range limit {
+			if limit[r] > 0 && v[r] > 0 && l.held[at][r]+v[r] > limit[r]+slack {
+				return &Over{
+					Queue: l.tree.nodes[at].Name, Resource: resources[r], Needed: write(r, v[r]),
+					Offered: write(r, limit[r]-l.held[at][r]), Limit: write(r, limit[r]),
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Take counts what the item holds from now on.
+func (l *Line) Take(t Turn) { l.hold(t.leaf, t.user, l.items[t.Item].Need, 1) }
+
+// TakeOnly counts a part of what the item asks for: an elastic gang that starts smaller.
+func (l *Line) TakeOnly(t Turn, a Amount) { l.hold(t.leaf, t.user, a, 1) }
+
+// Release counts what somebody holds no more: what is preempted.
+func (l *Line) Release(u Use) {
+	if leaf := l.tree.leaf(u.Queue); leaf >= 0 {
+		l.hold(leaf, u.User, u.Amount, -1)
+	}
+}
+
+// Return counts again what Release took away.
+func (l *Line) Return(u Use) {
+	if leaf := l.tree.leaf(u.Queue); leaf >= 0 {
+		l.hold(leaf, u.User, u.Amount, 1)
+	}
+}
+
+func (l *Line) hold(leaf int, user string, a Amount, times float64) {
+	v := a.vector()
+	for _, at := range l.tree.nodes[leaf].path {
+		l.held[at].add(v, times)
+	}
+	if l.tree.nodes[leaf].Users {
+		l.user(leaf, user).held.add(v, times)
+	}
+}
