@@ -66,6 +66,8 @@ func never(reasons []sched.Reason) string {
 			out = append(out, fmt.Sprintf("its %s tasks run together, and %s fit", r.Needed, r.Offered))
 		case "nodes":
 			out = append(out, "there is no node")
+		case "model":
+			out = append(out, fmt.Sprintf("a task asks for accelerators (%s), and no node has more than %s such", r.Needed, r.Offered))
 		default:
 			out = append(out, fmt.Sprintf("a task asks for %s %s on one node, and the largest has %s", r.Needed, r.Constraint, r.Offered))
 		}

@@ -106,9 +106,9 @@ func TestReasonsSayWhatRuledEachNodeOut(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s/%s: %s", r.Constraint, r.Needed, r.Offered, r.Detail))
 	}
 	want := []string{
-		"nodes a node that takes work/2 of 3: 1 node is cordoned; `lineshaft uncordon NODE` lets a node take work again",
-		"memory 2 GiB/1 GiB: 1 node is ruled out by memory; of these full offers the most",
 		"cpu 2/1: 1 node is ruled out by cpu; of these small offers the most",
+		"memory 2 GiB/1 GiB: 1 node is ruled out by memory; of these full offers the most",
+		"nodes a node that takes work/2 of 3: 1 node is cordoned; `lineshaft uncordon NODE` lets a node take work again",
 	}
 	if !slices.Equal(got, want) {
 		t.Fatalf("reasons:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -1,9 +1,10 @@
 // Package sched decides what runs where. It is pure: a snapshot goes in, a schedule with the reasons of every decision
 // comes out; it starts nothing, reads no clock and keeps no state, so the twin and a dry run call the same code.
 //
-// Today's scheduler is first fit: the queue in order of priority, then age, then name; a gang is placed whole or not at
-// all; each task goes to the first node, by name, that has room. A gang that does not fit is passed over and smaller
-// ones behind it may start. The seam is Plan and its two types: a better scheduler replaces the function's body.
+// The queue goes in order of priority, then age, then name; a gang is placed whole or not at all. Each task goes to the
+// node where it adds least to the expected fragmentation (fragment.go) at the prices of what others need more
+// (price.go). A gang that does not fit is passed over and smaller ones behind it may start. Hall is the incremental core
+// under Plan, for who places one gang after the other.
 //
 //	s := sched.Plan(sched.Snapshot{Nodes: nodes, Running: running, Queue: queue})
 //	for _, d := range s.Decisions { … d.Placements, or d.Reasons … }
@@ -26,6 +27,7 @@ type Snapshot struct {
 	Caps    []fleet.PowerCap // nested power caps
 	Running []Running        // what holds resources now
 	Queue   []Gang
+	Mix     Mix // the work that is expected; when empty, work like what runs and waits
 }
 
 // Gang is tasks that start together or not at all.
@@ -101,6 +103,7 @@ type Decision struct {
 	Gang       string
 	Placements []Placement
 	Reasons    []Reason
+	Fits       int // on how many nodes its first task fitted
 }
 
 // Reason is one constraint: what was needed, what the best node offered, what ruled the others out.

@@ -34,6 +34,7 @@ export const en = {
   'kind.train': 'Training', 'kind.command': 'Command', 'kind.service': 'Service',
   'role.admin': 'Administrator', 'role.developer': 'Developer', 'role.viewer': 'Viewer', 'role.service': 'Service',
   'constraint.cpu': 'CPU', 'constraint.memory': 'Memory', 'constraint.disk': 'Storage', 'constraint.accelerators': 'Accelerators', 'constraint.nodes': 'Nodes', 'constraint.gang': 'Gang',
+  'constraint.storage': 'Persistent storage', 'constraint.bandwidth': 'Bandwidth', 'constraint.power': 'Power', 'constraint.powercap': 'Power cap', 'constraint.uplink': 'Uplink', 'constraint.model': 'Accelerator model', 'constraint.topology': 'Topology',
   'verb.restart_task': 'Restart replica',
   // events
   'event.ended': 'Job ended: {state}',

@@ -32,6 +32,7 @@ export const zh: Plural = {
   'kind.train': '训练', 'kind.command': '命令', 'kind.service': '服务',
   'role.admin': '管理员', 'role.developer': '开发者', 'role.viewer': '访客', 'role.service': '服务',
   'constraint.cpu': 'CPU', 'constraint.memory': '内存', 'constraint.disk': '存储', 'constraint.accelerators': '加速卡', 'constraint.nodes': '节点', 'constraint.gang': '成组调度',
+  'constraint.storage': '持久存储', 'constraint.bandwidth': '带宽', 'constraint.power': '功率', 'constraint.powercap': '功率上限', 'constraint.uplink': '上行链路', 'constraint.model': '加速卡型号', 'constraint.topology': '拓扑',
   'verb.restart_task': '重启副本',
   'event.ended': '作业结束：{state}',
   'event.job.submitted': '作业已提交', 'event.job.placed': '作业已调度', 'event.job.starting': '作业启动中', 'event.job.started': '作业已开始', 'event.job.waiting': '作业等待中',

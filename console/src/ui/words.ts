@@ -18,7 +18,8 @@ export const mode: Record<Mode, Key> = { off: 'mode.off', advise: 'mode.advise',
 const kinds: Record<string, Key> = { train: 'kind.train', command: 'kind.command', service: 'kind.service' };
 const roles: Record<string, Key> = { admin: 'role.admin', developer: 'role.developer', viewer: 'role.viewer', service: 'role.service' };
 const constraints: Record<string, Key> = {
-  cpu: 'constraint.cpu', memory: 'constraint.memory', disk: 'constraint.disk', accelerators: 'constraint.accelerators', nodes: 'constraint.nodes', gang: 'constraint.gang',
+  cpu: 'constraint.cpu', memory: 'constraint.memory', disk: 'constraint.disk', accelerators: 'constraint.accelerators', nodes: 'constraint.nodes', gang: 'constraint.gang', storage: 'constraint.storage', bandwidth: 'constraint.bandwidth',
+  power: 'constraint.power', 'power cap': 'constraint.powercap', uplink: 'constraint.uplink', model: 'constraint.model', topology: 'constraint.topology',
 };
 const verbs: Record<string, Key> = { restart_task: 'verb.restart_task' };
 const events: Record<string, Key> = {
