@@ -21,7 +21,6 @@ type class struct {
 	firstBlock, lastBlock int32
 	free                  int64   // thousandths of devices
 	devices, cores        float64 // of the nodes that take work, when empty
-	memory                float64 // GiB of them
 	prices                classPrices
 }
 
