@@ -274,3 +274,9 @@ func (h *Hall) byPower(s *shape) {
 		s.price[i] += int32(math.Floor(h.rule.Power*min(more, 2))) * fine
 	}
 }
+
+// Use replaces the rule.
+func (h *Hall) Use(r Rule) {
+	h.rule, h.prices = r, false
+	clear(h.shapes)
+}
