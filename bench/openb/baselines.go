@@ -5,12 +5,13 @@ import (
 	"math"
 	"math/rand"
 	"slices"
+
+	"github.com/lineshaft/lineshaft/bench/internal/openb"
 )
 
 const (
 	ours      = "lineshaft"
 	migrating = "lineshaft+migrate"
-	maxGPUs   = 8
 )
 
 func known() []string {
@@ -20,7 +21,7 @@ func known() []string {
 // node is what is left of a machine, for the baselines.
 type node struct {
 	cpu, memory int64
-	free        [maxGPUs]int64
+	free        [openb.MaxGPUs]int64
 	gpus        int
 	model       uint64
 	kinds       map[string]int // pods on it by affinity class, for clustering
@@ -35,44 +36,44 @@ func (n *node) left() (sum int64) {
 	return sum
 }
 
-func (n *node) runs(p pod) bool { return p.models == 0 || p.models&n.model != 0 }
+func (n *node) runs(p openb.Pod) bool { return p.Models == 0 || p.Models&n.model != 0 }
 
-func (n *node) hasGPUs(p pod) bool {
-	k := p.gpus
+func (n *node) hasGPUs(p openb.Pod) bool {
+	k := p.GPUs
 	for _, v := range n.free[:n.gpus] {
-		if v >= p.milli {
+		if v >= p.Milli {
 			k--
 		}
 	}
 	return k <= 0
 }
 
-func (n *node) fits(p pod) bool {
-	return n.cpu >= p.cpu && n.memory >= p.memory && n.runs(p) && n.hasGPUs(p)
+func (n *node) fits(p openb.Pod) bool {
+	return n.cpu >= p.CPU && n.memory >= p.Memory && n.runs(p) && n.hasGPUs(p)
 }
 
 // take puts the pod on its GPUs: the given one for a shared pod, the first free ones otherwise.
-func (n *node) take(p pod, gpu int) {
-	n.cpu -= p.cpu
-	n.memory -= p.memory
-	if p.shared() {
-		n.free[gpu] -= p.milli
+func (n *node) take(p openb.Pod, gpu int) {
+	n.cpu -= p.CPU
+	n.memory -= p.Memory
+	if p.Shared() {
+		n.free[gpu] -= p.Milli
 		return
 	}
-	k := p.gpus
+	k := p.GPUs
 	for i := range n.free[:n.gpus] {
-		if k > 0 && n.free[i] >= p.milli {
-			n.free[i] -= p.milli
+		if k > 0 && n.free[i] >= p.Milli {
+			n.free[i] -= p.Milli
 			k--
 		}
 	}
 }
 
 // tightest is the GPU with the least left that is enough.
-func (n *node) tightest(p pod) int {
+func (n *node) tightest(p openb.Pod) int {
 	best := -1
 	for i, v := range n.free[:n.gpus] {
-		if v >= p.milli && (best < 0 || v < n.free[best]) {
+		if v >= p.Milli && (best < 0 || v < n.free[best]) {
 			best = i
 		}
 	}
@@ -81,14 +82,14 @@ func (n *node) tightest(p pod) int {
 
 // typical is a shape of the list and its part, of the most frequent shapes that cover 95 % of the pods.
 type typical struct {
-	pod
+	openb.Pod
 	part float64
 }
 
-func typicalOf(pods []pod) []typical {
-	count := map[pod]int{}
+func typicalOf(pods []openb.Pod) []typical {
+	count := map[openb.Pod]int{}
 	for _, p := range pods {
-		p.memory = 0
+		p.Memory = 0
 		count[p]++
 	}
 	all := make([]typical, 0, len(count))
@@ -96,7 +97,7 @@ func typicalOf(pods []pod) []typical {
 		all = append(all, typical{p, float64(n)})
 	}
 	slices.SortFunc(all, func(a, b typical) int {
-		return cmp.Or(cmp.Compare(b.part, a.part), cmp.Compare(a.cpu, b.cpu), cmp.Compare(a.gpus, b.gpus), cmp.Compare(a.milli, b.milli), cmp.Compare(a.models, b.models))
+		return cmp.Or(cmp.Compare(b.part, a.part), cmp.Compare(a.CPU, b.CPU), cmp.Compare(a.GPUs, b.GPUs), cmp.Compare(a.Milli, b.Milli), cmp.Compare(a.Models, b.Models))
 	})
 	covered, k := 0.0, 0
 	for k < len(all) && covered < 0.95*float64(len(pods)) {
@@ -114,12 +115,12 @@ func (n *node) fragmentation(mix []typical) (sum float64) {
 	left := n.left()
 	for i := range mix {
 		t := &mix[i]
-		if t.gpus == 0 || !n.runs(t.pod) || n.cpu < t.cpu || !n.hasGPUs(t.pod) {
+		if t.GPUs == 0 || !n.runs(t.Pod) || n.cpu < t.CPU || !n.hasGPUs(t.Pod) {
 			sum += t.part * float64(left)
 			continue
 		}
 		for _, v := range n.free[:n.gpus] {
-			if v < t.milli {
+			if v < t.Milli {
 				sum += t.part * float64(v)
 			}
 		}
@@ -128,21 +129,21 @@ func (n *node) fragmentation(mix []typical) (sum float64) {
 }
 
 // scorer says how well a pod suits a node, more is better, and which GPU a shared pod gets.
-type scorer func(n *node, p pod, mix []typical) (score float64, gpu int)
+type scorer func(n *node, p openb.Pod, mix []typical) (score float64, gpu int)
 
 // fgd is fragmentation gradient descent as its authors run it: the score has 100 steps.
-func fgd(n *node, p pod, mix []typical) (float64, int) {
+func fgd(n *node, p openb.Pod, mix []typical) (float64, int) {
 	grade := func(gpu int) float64 {
 		after := *n
 		after.take(p, gpu)
 		return math.Floor(100 / (1 + math.Exp(-(n.frag-after.fragmentation(mix))/1000)))
 	}
-	if !p.shared() {
+	if !p.Shared() {
 		return grade(-1), -1
 	}
 	best, at := -1.0, -1
 	for i, v := range n.free[:n.gpus] {
-		if v < p.milli || slices.Contains(n.free[:i], v) {
+		if v < p.Milli || slices.Contains(n.free[:i], v) {
 			continue
 		}
 		if s := grade(i); s > best {
@@ -154,20 +155,20 @@ func fgd(n *node, p pod, mix []typical) (float64, int) {
 
 const mostCPU, mostGPU = 128_000, 8_000 // of any node, to compare the two
 
-func bestfit(n *node, p pod, _ []typical) (float64, int) {
-	left := 0.5*float64(n.cpu-p.cpu)/mostCPU + 0.5*float64(n.left()-p.total())/mostGPU
+func bestfit(n *node, p openb.Pod, _ []typical) (float64, int) {
+	left := 0.5*float64(n.cpu-p.CPU)/mostCPU + 0.5*float64(n.left()-p.Total())/mostGPU
 	return math.Floor((1 - left) * 100), n.tightest(p)
 }
 
-func dotprod(n *node, p pod, _ []typical) (float64, int) {
-	dot := float64(n.cpu)/mostCPU*float64(p.cpu)/mostCPU + float64(n.left())/mostGPU*float64(p.total())/mostGPU
+func dotprod(n *node, p openb.Pod, _ []typical) (float64, int) {
+	dot := float64(n.cpu)/mostCPU*float64(p.CPU)/mostCPU + float64(n.left())/mostGPU*float64(p.Total())/mostGPU
 	return math.Floor(100 * (1 - dot/2)), n.tightest(p)
 }
 
 // packing prefers GPUs that are shared already, then nodes in use, then small nodes.
-func packing(n *node, p pod, _ []typical) (float64, int) {
+func packing(n *node, p openb.Pod, _ []typical) (float64, int) {
 	gpu := n.tightest(p)
-	if p.gpus == 0 {
+	if p.GPUs == 0 {
 		return 0, gpu
 	}
 	free := 0
@@ -179,8 +180,8 @@ func packing(n *node, p pod, _ []typical) (float64, int) {
 	switch {
 	case free == n.gpus:
 		return float64(max(33-free, free)), gpu
-	case !p.shared():
-		return float64(max(50-p.gpus, 33)), gpu
+	case !p.Shared():
+		return float64(max(50-p.GPUs, 33)), gpu
 	case n.free[gpu] == 1000:
 		return 49, gpu
 	}
@@ -188,16 +189,16 @@ func packing(n *node, p pod, _ []typical) (float64, int) {
 }
 
 // clustering puts pods of one size together.
-func clustering(n *node, p pod, _ []typical) (float64, int) {
+func clustering(n *node, p openb.Pod, _ []typical) (float64, int) {
 	gpu := n.tightest(p)
-	if p.gpus == 0 {
+	if p.GPUs == 0 {
 		return 0, gpu
 	}
 	base := float64(25 * (mostGPU - n.left()) / mostGPU)
 	switch {
-	case n.kinds[p.kind()] > 0 && len(n.kinds) == 1:
+	case n.kinds[kindOf(p)] > 0 && len(n.kinds) == 1:
 		return base + 75, gpu
-	case n.kinds[p.kind()] > 0:
+	case n.kinds[kindOf(p)] > 0:
 		return base + 50, gpu
 	case len(n.kinds) == 0:
 		return base + 25, gpu
@@ -205,11 +206,11 @@ func clustering(n *node, p pod, _ []typical) (float64, int) {
 	return base, gpu
 }
 
-func (p pod) kind() string {
-	if p.shared() {
+func kindOf(p openb.Pod) string {
+	if p.Shared() {
 		return "share"
 	}
-	return string(rune('0' + p.gpus))
+	return string(rune('0' + p.GPUs))
 }
 
 // baseline places by a scorer, ties to the first node by name; without a scorer at random.
@@ -218,7 +219,7 @@ type baseline struct {
 	score scorer
 	mix   []typical
 	rng   *rand.Rand
-	seen  map[pod][]judged
+	seen  map[openb.Pod][]judged
 }
 
 type judged struct {
@@ -226,11 +227,11 @@ type judged struct {
 	score        float64 // negative infinity when it does not fit
 }
 
-func (t *trace) newBaseline(policy string, pods []pod, rng *rand.Rand) *baseline {
-	b := &baseline{rng: rng, mix: typicalOf(pods), seen: map[pod][]judged{}}
+func newBaseline(t *openb.Trace, policy string, pods []openb.Pod, rng *rand.Rand) *baseline {
+	b := &baseline{rng: rng, mix: typicalOf(pods), seen: map[openb.Pod][]judged{}}
 	b.score = map[string]scorer{"fgd": fgd, "bestfit": bestfit, "dotprod": dotprod, "packing": packing, "clustering": clustering}[policy]
-	for _, m := range t.machines {
-		n := node{cpu: m.cpu, memory: m.memory, gpus: m.gpus, model: m.model, kinds: map[string]int{}}
+	for _, m := range t.Machines {
+		n := node{cpu: m.CPU, memory: m.Memory, gpus: m.GPUs, model: m.Model, kinds: map[string]int{}}
 		for i := range n.gpus {
 			n.free[i] = 1000
 		}
@@ -240,7 +241,7 @@ func (t *trace) newBaseline(policy string, pods []pod, rng *rand.Rand) *baseline
 	return b
 }
 
-func (b *baseline) place(p pod) bool {
+func (b *baseline) place(p openb.Pod) bool {
 	list := b.seen[p]
 	if list == nil {
 		list = make([]judged, len(b.nodes))
@@ -278,12 +279,12 @@ func (b *baseline) place(p pod) bool {
 	return true
 }
 
-func (b *baseline) take(i int, p pod, gpu int) {
+func (b *baseline) take(i int, p openb.Pod, gpu int) {
 	n := &b.nodes[i]
-	if b.score == nil && p.shared() {
+	if b.score == nil && p.Shared() {
 		seen := 0
 		for g, v := range n.free[:n.gpus] {
-			if v >= p.milli {
+			if v >= p.Milli {
 				if seen++; b.rng.Intn(seen) == 0 {
 					gpu = g
 				}
@@ -292,8 +293,8 @@ func (b *baseline) take(i int, p pod, gpu int) {
 	}
 	n.take(p, gpu)
 	n.version++
-	if p.gpus > 0 {
-		n.kinds[p.kind()]++
+	if p.GPUs > 0 {
+		n.kinds[kindOf(p)]++
 	}
 	if b.score != nil {
 		n.frag = n.fragmentation(b.mix)

@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/openb"
 	"github.com/lineshaft/lineshaft/sched"
 )
 
@@ -134,13 +135,13 @@ type result struct {
 }
 
 func measure(o options, log io.Writer) ([]row, error) {
-	t, err := readNodes(o.data)
+	t, err := openb.Read(o.data)
 	if err != nil {
 		return nil, err
 	}
 	var rows []row
 	for _, list := range o.lists {
-		pods, err := t.readPods(o.data, list)
+		pods, err := t.Pods(o.data, list)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +152,7 @@ func measure(o options, log io.Writer) ([]row, error) {
 			for i, seed := range o.seeds {
 				gate <- struct{}{}
 				wait.Go(func() {
-					results[i] = t.simulate(o, policy, pods, seed)
+					results[i] = simulate(t, o, policy, pods, seed)
 					<-gate
 				})
 			}
