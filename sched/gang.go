@@ -15,7 +15,19 @@ func (h *Hall) Place(g Gang) Decision {
 		d.Reasons = []Reason{{Constraint: "request", Needed: "what a task can mean", Offered: what, Detail: "the gang asks for " + what + ": nothing can hold it"}}
 		return d
 	}
-	t := trial{h: h, s: h.shapeOf(g.Each), want: len(g.Tasks), least: len(g.Tasks)}
+	found, t := h.find(g)
+	if t != nil {
+		d.Reasons = t.explain(g)
+		t.undo()
+		return d
+	}
+	return found
+}
+
+// find is Place for a gang that means something: the decision, or the trial that failed and is not undone yet.
+func (h *Hall) find(g Gang) (Decision, *trial) {
+	d := Decision{Gang: g.ID}
+	t := &trial{h: h, s: h.shapeOf(g.Each), want: len(g.Tasks), least: len(g.Tasks)}
 	if g.Min > 0 {
 		t.least = min(g.Min, t.want)
 	}
@@ -23,9 +35,7 @@ func (h *Hall) Place(g Gang) Decision {
 		t.bandwidth = t.s.need[bandwidth]
 	}
 	if !t.place(g.Topology) {
-		d.Reasons = t.explain(g)
-		t.undo()
-		return d
+		return d, t
 	}
 	d.Fits = t.fits
 	t.charge()
@@ -38,7 +48,7 @@ func (h *Hall) Place(g Gang) Decision {
 		}
 		d.Placements[i] = p
 	}
-	return d
+	return d, nil
 }
 
 func wrong(g Gang) string {

@@ -1,23 +1,26 @@
 package sched
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
-// Plan places the queue, best first. It does not change the snapshot.
+// Plan decides the queue: whose turn it is, where it goes, what it waits for, and what stops for it. It does not change
+// the snapshot. Where the queues or the policy are not in order nothing starts, and that is every gang's reason.
 func Plan(s Snapshot) Schedule {
-	h := NewHall(s.Nodes, s.Caps, s.Racks, s.mix())
-	for _, r := range s.Running {
-		h.Start(r)
+	tree, err := queue.New(s.Queues)
+	what := "queues"
+	if err == nil {
+		what, err = "policy", s.Policy.Validate()
 	}
-	queue := slices.Clone(s.Queue)
-	slices.SortStableFunc(queue, before)
-	out := Schedule{Decisions: make([]Decision, 0, len(queue))}
-	for _, g := range queue {
-		out.Decisions = append(out.Decisions, h.Place(g))
+	if err == nil {
+		return plan(s, tree)
+	}
+	var out Schedule
+	for _, g := range s.Queue {
+		out.Decisions = append(out.Decisions, Decision{Gang: g.ID, Reasons: []Reason{fault(what, err)}})
 	}
 	return out
 }
@@ -44,9 +47,4 @@ func Fits(nodes []fleet.Node, g Gang) []Reason {
 		empty[i].Cordoned = false
 	}
 	return NewHall(empty, nil, nil, nil).Place(g).Reasons
-}
-
-// before is the order of the queue.
-func before(a, b Gang) int {
-	return cmp.Or(cmp.Compare(b.Priority, a.Priority), a.Since.Compare(b.Since), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Snapshot is all that a plan depends on.
@@ -28,6 +29,12 @@ type Snapshot struct {
 	Running []Running        // what holds resources now
 	Queue   []Gang
 	Mix     Mix // the work that is expected; when empty, work like what runs and waits
+
+	Queues       []queue.Queue // the tree; when empty, one queue
+	Past         queue.Past    // what was used lately
+	Reservations []Reservation // of the calendar
+	Windows      []Span        // when deferrable work may start; when empty, at any time
+	Policy       Policy
 }
 
 // Gang is tasks that start together or not at all.
@@ -42,9 +49,18 @@ type Gang struct {
 	Min         int       // an elastic gang starts with at least so many of its tasks; 0 is all
 	Each        Ask
 	Topology    Topology
-	Duration    time.Duration // predicted; 0 is unknown
-	MaxRun      time.Duration // it is ended after so long; 0 is never
-	Preemptible bool
+	Duration    time.Duration // predicted, from its first start; 0 is unknown
+	MaxRun      time.Duration // it is ended after so long of running; 0 is never
+	Preemptible bool          // it may be stopped for others and goes on from its last checkpoint
+
+	Name       string        // the job's, of which runs repeat
+	Array      string        // the job array that it is of; none when empty
+	ArrayLimit int           // of an array, so many gangs run at once; 0 is not limited
+	NotBefore  time.Time     // it does not start sooner; at once when zero
+	Deferrable bool          // it starts in a Window, or where its deadline leaves no other time
+	Left       time.Time     // when it was stopped for others; zero when it has not run
+	Ran        time.Duration // how long it has run, up to Left, or for what runs up to Started
+	Index      float64       // of its forecast (Forecast.Index); 0 is unknown
 }
 
 // Ask is what one task needs. The zero value of a field asks for nothing, or for any.
@@ -91,6 +107,8 @@ type Running struct {
 	Gang       Gang // as it was asked for
 	Placements []Placement
 	Started    time.Time
+	Stopping   time.Time // by when it will have stopped, of what was told to; zero when it runs on
+	Kept       bool      // it was started as overdue and may finish its Quantum
 }
 
 // Schedule is the outcome: one decision for every gang of the queue, in the order in which they were taken.
@@ -104,6 +122,13 @@ type Decision struct {
 	Placements []Placement
 	Reasons    []Reason
 	Fits       int // on how many nodes its first task fitted
+
+	Turn       *queue.Turn // its place in the line, and its queue's share
+	Evictions  []Eviction  // what stops for it: the placements hold when these have stopped
+	Earliest   time.Time   // when it is expected to start; unknown when zero
+	Confidence float64     // that it starts by Earliest, 0 to 1
+	Overdue    bool        // it has waited longer than Policy.Overdue
+	Backfilled bool        // it starts ahead of a gang that waits for a reserved place
 }
 
 // Reason is one constraint: what was needed, what the best node offered, what ruled the others out.

@@ -329,6 +329,9 @@ func (o Over) String() string {
 // Over says which limit the item would exceed, of its queue or one above it; nil when none.
 func (l *Line) Over(t Turn) *Over { return l.over(t.leaf, l.items[t.Item].Need) }
 
+// OverOnly is Over for a part of what the item asks for.
+func (l *Line) OverOnly(t Turn, a Amount) *Over { return l.over(t.leaf, a) }
+
 func (l *Line) over(leaf int, need Amount) *Over {
 	v := need.vector()
 	for _, at := range l.tree.nodes[leaf].path {

@@ -1,0 +1,288 @@
+package sched
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// hold is room that is kept for somebody from some time on: a gang that is blocked and has a start, or a reservation of
+// the calendar.
+type hold struct {
+	name     string
+	from, to time.Time // to is zero when nobody knows
+	unknown  bool      // from is a guess: something that nobody knows the end of has to end first
+	room     []Placement
+	at       *Hall           // what is free when it begins, its own room taken
+	mayUse   func(Gang) bool // who is not kept out
+}
+
+// calendar turns the reservations into holds. Room of one that has begun and that one of its own holds already is not
+// taken twice.
+func (p *planner) calendar() {
+	for i := range p.s.Reservations {
+		r := p.s.Reservations[i]
+		if !r.Span.To.After(p.s.Now) || !r.Span.From.Before(r.Span.To) {
+			continue
+		}
+		mayUse := func(g Gang) bool {
+			return (r.Queue == "" || r.Queue == g.Queue) && (r.User == "" || r.User == g.User)
+		}
+		own := map[string]bool{}
+		for _, run := range p.running {
+			if mayUse(run.Running.Gang) {
+				for _, pl := range run.Placements {
+					for _, id := range pl.Accelerators {
+						own[pl.Node+"\x00"+id] = true
+					}
+				}
+			}
+		}
+		h := hold{name: "reservation " + r.Name, from: r.Span.From, to: r.Span.To, mayUse: mayUse}
+		for _, pl := range r.Room {
+			if len(pl.Accelerators) > 0 && own[pl.Node+"\x00"+pl.Accelerators[0]] {
+				continue
+			}
+			h.room = append(h.room, pl)
+		}
+		h.at = p.hall.Clone()
+		for _, run := range p.running {
+			if end, _ := run.ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
+				h.at.Stop(run.Running)
+			}
+		}
+		for _, pl := range h.room {
+			h.at.Take(pl)
+		}
+		p.holds = append(p.holds, h)
+	}
+}
+
+// over is when a gang that starts now is expected to be done; zero when nobody knows.
+func (p *planner) over(g *Gang) time.Time {
+	end, _ := Running{Gang: *g, Started: p.s.Now}.ends(p.s.Now)
+	return end
+}
+
+// conflict is the hold that the places would take room from; nil when none.
+func (p *planner) conflict(g *Gang, places []Placement) *hold {
+	end := p.over(g)
+	for i := range p.holds {
+		h := &p.holds[i]
+		if (h.mayUse != nil && h.mayUse(*g)) || (!end.IsZero() && !h.from.Before(end)) {
+			continue
+		}
+		if !h.at.admits(places) {
+			return h
+		}
+	}
+	return nil
+}
+
+// occupy tells the holds what a gang that starts now will still have when they begin.
+func (p *planner) occupy(g *Gang, places []Placement) {
+	end := p.over(g)
+	for i := range p.holds {
+		if h := &p.holds[i]; end.IsZero() || h.from.Before(end) {
+			for _, pl := range places {
+				h.at.Take(pl)
+			}
+		}
+	}
+}
+
+// moment is a change of what is free in times to come.
+type moment struct {
+	at      time.Time
+	unknown bool // nobody knows when: after all that is known
+	started time.Time
+	run     *Running // ends
+	take    []Placement
+	give    []Placement
+	sigma   bool // the time is a prediction
+	left    time.Duration
+}
+
+// moments are what will change, in order.
+func (p *planner) moments() []moment {
+	var out []moment
+	add := func(r *Running) {
+		end, sure := r.ends(p.s.Now)
+		out = append(out, moment{at: end, unknown: end.IsZero(), started: r.Started, run: r, sigma: !sure, left: end.Sub(p.s.Now)})
+	}
+	for _, r := range p.running {
+		if !r.evicted {
+			add(&r.Running)
+		}
+	}
+	for i := range p.started {
+		add(&p.started[i])
+	}
+	for i := range p.holds {
+		h := &p.holds[i]
+		if h.from.After(p.s.Now) {
+			out = append(out, moment{at: h.from, unknown: h.unknown, take: h.room})
+		}
+		if !h.to.IsZero() {
+			out = append(out, moment{at: h.to, give: h.room})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b moment) int {
+		if a.unknown != b.unknown {
+			if a.unknown {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(a.at.Compare(b.at), a.started.Compare(b.started))
+	})
+	return out
+}
+
+// reserve finds the earliest time at which the gang fits beside all that is held, and holds its room from then on. The
+// gang's own duration counts, so that it does not run into what is held for later. False when it never fits.
+func (p *planner) reserve(t *turn, d *Decision) bool {
+	h := p.hall.Clone()
+	for i := range p.holds {
+		if x := &p.holds[i]; !x.from.After(p.s.Now) && (x.mayUse == nil || !x.mayUse(*t.gang)) {
+			for _, pl := range x.room {
+				h.Take(pl)
+			}
+		}
+	}
+	list := p.moments()
+	confidence := 1.0
+	for i, m := range list {
+		m.apply(h)
+		if m.sigma && !m.unknown {
+			confidence *= p.certainty(m.left)
+		}
+		if i+1 < len(list) && !m.unknown && list[i+1].at.Equal(m.at) {
+			continue
+		}
+		if len(m.take) > 0 && m.run == nil {
+			continue
+		}
+		places := h.attempt(*t.gang)
+		if places == nil {
+			continue
+		}
+		x := hold{name: t.gang.ID, from: m.at, room: places, at: h, unknown: m.unknown}
+		if m.unknown {
+			x.from = p.s.Now.Add(time.Nanosecond) // whoever starts now may not be in its way
+		} else if end, _ := (Running{Gang: *t.gang, Started: m.at}).ends(m.at); !end.IsZero() {
+			x.to = end
+		}
+		if p.collides(&x, t.gang) {
+			for _, pl := range places {
+				h.Release(pl)
+			}
+			continue
+		}
+		for j := range p.holds {
+			if o := &p.holds[j]; o.from.After(x.from) && (x.to.IsZero() || o.from.Before(x.to)) {
+				for _, pl := range places {
+					o.at.Take(pl)
+				}
+			}
+		}
+		p.holds = append(p.holds, x)
+		if !m.unknown {
+			d.Earliest, d.Confidence = m.at, confidence
+		}
+		return true
+	}
+	return false
+}
+
+func (m moment) apply(h *Hall) {
+	switch {
+	case m.run != nil:
+		h.Stop(*m.run)
+	case m.take != nil:
+		for _, pl := range m.take {
+			h.Take(pl)
+		}
+	default:
+		for _, pl := range m.give {
+			h.Release(pl)
+		}
+	}
+}
+
+// collides is whether the room is not free when something begins that is held for a time after x begins and before it
+// ends.
+func (p *planner) collides(x *hold, g *Gang) bool {
+	for i := range p.holds {
+		o := &p.holds[i]
+		if o.from.After(x.from) && (x.to.IsZero() || o.from.Before(x.to)) && (o.mayUse == nil || !o.mayUse(*g)) && !o.at.admits(x.room) {
+			return true
+		}
+	}
+	return false
+}
+
+// certainty is the probability that something predicted to end in `left`, the median, has ended by then with the margin
+// that the earliest start leaves: half, for one prediction. Where the typical error is known it is the log-normal's.
+func (p *planner) certainty(left time.Duration) float64 {
+	if left <= 0 {
+		return 1
+	}
+	sigma := math.Log(max(p.s.Policy.Spread, 1.01)) * 1.25 // mean absolute deviation to standard deviation
+	if p.s.Policy.Spread == 0 {
+		sigma = math.Ln2 * 1.25
+	}
+	// A minute later is early enough.
+	z := math.Log((left.Seconds()+60)/max(left.Seconds(), 1)) / sigma
+	return 0.5 * math.Erfc(-z/math.Sqrt2)
+}
+
+// admits is whether the hall has room for exactly these placements.
+func (h *Hall) admits(places []Placement) bool {
+	ok, n := true, 0
+	for _, pl := range places {
+		if !h.admit(pl) {
+			ok = false
+			break
+		}
+		h.Take(pl)
+		n++
+	}
+	for _, pl := range places[:n] {
+		h.Release(pl)
+	}
+	return ok
+}
+
+func (h *Hall) admit(pl Placement) bool {
+	i, ok := h.byName[pl.Node]
+	if !ok || absurd(pl.Ask) != "" {
+		return false
+	}
+	site, r, s := &h.sites[i], &h.rooms[i], h.shapeOf(pl.Ask)
+	for k := range power {
+		if s.need[k] > 0 && s.need[k] > r.free[k] {
+			return false
+		}
+	}
+	draw := s.power[site.class]
+	if draw > 0 && draw > r.free[power] {
+		return false
+	}
+	if draw > 0 && site.feed >= 0 {
+		if room, by := h.headroom(site.feed); by >= 0 && room < draw {
+			return false
+		}
+	}
+	if site.rack >= 0 && pl.Uplink > 0 && h.racks[site.rack].uplink < int64(pl.Uplink) {
+		return false
+	}
+	for _, id := range pl.Accelerators {
+		d := slices.Index(site.ids, id)
+		if d < 0 || !h.fitsDevice(s, &r.devices[d]) {
+			return false
+		}
+	}
+	return true
+}
