@@ -137,19 +137,18 @@ func (t *trial) place(top Topology) bool {
 	if len(t.spots) >= t.least {
 		return true
 	}
-	if t.bandwidth > 0 { // within one rack no uplink is needed
-		if again := (trial{h: t.h, s: t.s, want: t.want, least: t.least, fits: t.fits}); t.hides() && again.together(LevelRack) {
-			*t = again
-			return true
-		}
-		for len(t.spots) < t.want && t.next() {
-		}
+	if t.bandwidth == 0 {
+		return false
+	}
+	t.undo() // within one rack no uplink is needed
+	if again := (trial{h: t.h, s: t.s, want: t.want, least: t.least, fits: t.fits}); again.together(LevelRack) {
+		*t = again
+		return true
+	}
+	for len(t.spots) < t.want && t.next() { // as the reasons are to say
 	}
 	return false
 }
-
-// hides undoes what is placed.
-func (t *trial) hides() bool { t.undo(); return true }
 
 // next places one task on the best node of all.
 func (t *trial) next() bool {
@@ -229,7 +228,7 @@ func (t *trial) charge() {
 		return
 	}
 	for i := range t.spots {
-		if rack := t.h.sites[t.spots[i].room].rack; rack >= 0 {
+		if rack := t.h.sites[t.spots[i].room].rack; rack >= 0 && t.h.racks[rack].limit < unlimited {
 			t.h.racks[rack].uplink -= t.bandwidth
 			t.spots[i].uplink = t.bandwidth
 		}
@@ -285,11 +284,6 @@ func (t *trial) areas(level string) (out []area) {
 func (t *trial) together(level string) bool {
 	list := t.areas(level)
 	t.near = level
-	for _, a := range list {
-		if a.holds > t.nearest {
-			t.nearest, t.where = a.holds, a.name
-		}
-	}
 	// Areas that hold the whole gang come first, the tightest of these first; of the others the widest.
 	slices.SortStableFunc(list, func(a, b area) int {
 		if short := cmp.Compare(max(t.want-a.holds, 0), max(t.want-b.holds, 0)); short != 0 {
@@ -297,15 +291,18 @@ func (t *trial) together(level string) bool {
 		}
 		return cmp.Compare(a.holds, b.holds)
 	})
-	for _, a := range list {
+	for i, a := range list {
 		if a.holds < t.least {
+			if i == 0 {
+				t.nearest, t.where = a.holds, a.name
+			}
 			break
 		}
-		t.fill(a)
-		if len(t.spots) >= t.least {
+		if placed := t.fill(a); placed >= t.least {
 			return true
+		} else if placed > t.nearest {
+			t.nearest, t.where = placed, a.name
 		}
-		t.nearest = min(t.nearest, max(len(t.spots), 0))
 		t.undo()
 	}
 	return false

@@ -367,7 +367,7 @@ func (h *Hall) move(i int32, s *shape, devices []int32, uplink, sign int64) {
 		}
 	}
 	h.draw(site.feed, sign*s.power[site.class])
-	if site.rack >= 0 {
+	if site.rack >= 0 && h.racks[site.rack].limit < unlimited {
 		h.racks[site.rack].uplink -= sign * uplink
 	}
 	r.held += int32(sign)

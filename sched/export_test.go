@@ -1,0 +1,63 @@
+package sched
+
+import (
+	"fmt"
+	"strings"
+)
+
+// State is all that a hall has free, in words, to compare.
+func (h *Hall) State() string {
+	var b strings.Builder
+	h.scarcity()
+	for i := range h.rooms {
+		r := h.rooms[i]
+		fmt.Fprintln(&b, h.sites[i].name, r.free, r.devices, r.frag, r.held)
+	}
+	for i := range h.caps {
+		fmt.Fprintln(&b, h.caps[i].name, h.caps[i].drawn)
+	}
+	for i := range h.racks {
+		fmt.Fprintln(&b, h.racks[i].name, h.racks[i].uplink)
+	}
+	for i := range h.classes {
+		fmt.Fprintln(&b, h.classes[i].free, h.classes[i].prices)
+	}
+	return b.String()
+}
+
+// Check compares every ranking with a look at all nodes, and the node that it gives with the best of a scan.
+func (h *Hall) Check() error {
+	for _, s := range h.shapes {
+		r, fresh := h.ranked(s), h.newRanking(s)
+		if r.fits != fresh.fits || fmt.Sprint(r.key) != fmt.Sprint(fresh.key) || fmt.Sprint(r.best) != fmt.Sprint(fresh.best) {
+			return fmt.Errorf("shape %+v: the ranking %v %v %v is out of date: %v %v %v", s.ask, r.fits, r.key, r.best, fresh.fits, fresh.key, fresh.best)
+		}
+		for _, f := range fresh.failed {
+			for _, g := range r.failed {
+				if f.mask == g.mask && f.nodes != g.nodes {
+					return fmt.Errorf("shape %+v: %d nodes fail %b, counted %d", s.ask, f.nodes, f.mask, g.nodes)
+				}
+			}
+		}
+		best, value := int32(-1), int32(0)
+		for _, i := range h.byOrder {
+			k := h.key(s, i)
+			if k < 0 {
+				continue
+			}
+			if v := k - h.fee(s, h.sites[i].class); best < 0 || v > value {
+				best, value = i, v
+			}
+		}
+		if got := h.pick(s); got != best {
+			return fmt.Errorf("shape %+v: the index gives room %d, the scan %d", s.ask, got, best)
+		}
+	}
+	for i := range h.rooms {
+		r := &h.rooms[i]
+		if f := h.fragment(&h.classes[h.sites[i].class], r.free[cpu], r.devices); f != r.frag {
+			return fmt.Errorf("room %d: fragmentation %d is kept as %d", i, f, r.frag)
+		}
+	}
+	return nil
+}
