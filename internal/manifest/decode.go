@@ -26,6 +26,9 @@ func (d *decoder) set(n *node, v reflect.Value, path string) error {
 		v.SetBytes(appendJSON(nil, n))
 		return d.section(n, path)
 	}
+	if mine, err := d.placed(n, v, path); mine {
+		return err
+	}
 	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
 		if err := u.UnmarshalJSON(appendJSON(nil, n)); err != nil {
 			return at(n.line, n.col, "%s: %v", name(path), err)

@@ -3,6 +3,7 @@ package manifest_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -152,4 +153,21 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("kind %v: %v", errs.KindOf(err), err)
 		}
 	})
+}
+
+func TestPlacedValuesKnowWhereTheyStand(t *testing.T) {
+	var doc struct {
+		Tasks manifest.Fields[manifest.Fields[float64]] `json:"tasks"`
+		Rows  []manifest.At[[]float64]                  `json:"rows"`
+	}
+	if err := manifest.Decode([]byte("tasks:\n  b: {cpu: 2}\n  a: {gpu: 1, cpu: 3}\nrows:\n- [1, 2]\n- [3]\n"), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(doc); got != "{[{b 2 3 [{cpu 2 7 2}]} {a 3 3 [{gpu 3 7 1} {cpu 3 15 3}]}] [{[1 2] 5 3} {[3] 6 3}]}" {
+		t.Fatal(got)
+	}
+	err := manifest.Decode([]byte("tasks:\n  b: {cpu: x}\n"), &doc)
+	if err == nil || err.Error() != "line 2, column 12: tasks.b.cpu must be a number, not text" {
+		t.Fatal(err)
+	}
 }
