@@ -27,6 +27,7 @@ func (h *Hall) State() string {
 
 // Check compares every ranking with a look at all nodes, and the node that it gives with the best of a scan.
 func (h *Hall) Check() error {
+	h.scarcity()
 	for _, s := range h.shapes {
 		r, fresh := h.ranked(s), h.newRanking(s)
 		if r.fits != fresh.fits || fmt.Sprint(r.key) != fmt.Sprint(fresh.key) || fmt.Sprint(r.best) != fmt.Sprint(fresh.best) {

@@ -9,3 +9,9 @@ func TestCampaignOfManyHallHistories(t *testing.T) {
 		runHall(t, seed, 60)
 	}
 }
+
+func TestCampaignOfManyHistoriesWithMoves(t *testing.T) {
+	for seed := uint64(1000); seed < 4000; seed++ {
+		runMover(t, seed, 80)
+	}
+}

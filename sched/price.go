@@ -26,13 +26,13 @@ type Rule struct {
 }
 
 // DefaultRule was chosen on the openb traces with seeds 1 to 10 (docs/benchmarks.md).
-func DefaultRule() Rule { return Rule{Congestion: 20, Scarcity: 30, Power: 5} }
+func DefaultRule() Rule { return Rule{Congestion: 20, Scarcity: 15, Power: 5} }
 
 // Constants of the transport problem.
 const (
 	priceRounds = 200
 	steepness   = 8    // a price is utilisation to this power
-	smoothing   = 0.05 // how much dearer a class may be and still get a part
+	smoothing   = 0.1  // how much dearer a class may be and still get a part
 	fullest     = 1.05 // beyond which a price does not rise
 	dearest     = 1.2  // the same of scarcity
 )

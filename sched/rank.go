@@ -146,9 +146,9 @@ func (h *Hall) key(s *shape, i int32) int32 {
 // score is how well the task suits the node, which it fits, and which devices it would get.
 func (h *Hall) score(s *shape, i int32, domain uint16, out []int32) (int32, []int32) {
 	r, c := &h.rooms[i], &h.classes[h.sites[i].class]
-	cores := r.free[cpu] - s.need[cpu]
+	cores, tie := r.free[cpu]-s.need[cpu], r.tightness(s)
 	if s.count == 0 {
-		return h.grade(r.frag-h.fragment(c, cores, r.devices)) * fine, out
+		return h.grade(r.frag-h.fragment(c, cores, r.devices))*fine + tie, out
 	}
 	if s.milli >= whole {
 		out = h.wholes(s, r, domain, out)
@@ -159,7 +159,7 @@ func (h *Hall) score(s *shape, i int32, domain uint16, out []int32) (int32, []in
 		for _, d := range out {
 			r.devices[d].milli += whole
 		}
-		return score * fine, out
+		return score*fine + tie, out
 	}
 	best, at := int32(-1), int32(-1)
 	for d := range r.devices {
@@ -177,7 +177,17 @@ func (h *Hall) score(s *shape, i int32, domain uint16, out []int32) (int32, []in
 	if at < 0 {
 		return -1, out
 	}
-	return best * fine, append(out, at)
+	return best*fine + tie, append(out, at)
+}
+
+// tightness decides between nodes of one score: the less of devices the task leaves there, the better.
+func (r *room) tightness(s *shape) int32 {
+	left := -int64(s.count) * int64(s.milli)
+	for d := range r.devices {
+		left += int64(r.devices[d].milli)
+	}
+	const device = fine / 8
+	return fine - 1 - int32(max(min(left*device/whole, fine-1), 0))
 }
 
 // like tells whether one of the devices is as good as the other.

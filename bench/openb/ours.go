@@ -10,8 +10,8 @@ import (
 // lineshaft is the product's hall.
 type lineshaft struct {
 	hall       *sched.Hall
+	mover      *sched.Mover // with migrations
 	trace      *openb.Trace
-	migrate    bool
 	migrations int
 	id         int
 }
@@ -21,13 +21,24 @@ func newOurs(t *openb.Trace, o options, pods []openb.Pod, migrate bool) *linesha
 	if !o.learn {
 		mix = t.Mix(pods)
 	}
-	l := &lineshaft{hall: sched.NewHall(t.Nodes(), nil, nil, mix), trace: t, migrate: migrate}
+	l := &lineshaft{hall: sched.NewHall(t.Nodes(), nil, nil, mix), trace: t}
 	l.hall.Use(o.rule)
+	if migrate {
+		l.mover = sched.NewMover(l.hall)
+	}
 	return l
 }
 
 func (l *lineshaft) place(p openb.Pod) bool {
 	l.id++
-	d := l.hall.Place(sched.Gang{ID: strconv.Itoa(l.id), Tasks: []int{0}, Each: l.trace.Ask(p)})
+	g := sched.Gang{ID: strconv.Itoa(l.id), Tasks: []int{0}, Each: l.trace.Ask(p)}
+	if l.mover == nil {
+		return len(l.hall.Place(g).Placements) > 0
+	}
+	d, moves := l.mover.Place(g, true, mostMoves)
+	l.migrations += len(moves)
 	return len(d.Placements) > 0
 }
+
+// mostMoves is how many running pods may move so that one more starts.
+const mostMoves = 4

@@ -28,14 +28,19 @@ func simulate(t *openb.Trace, o options, policy string, pods []openb.Pod, seed i
 	var sum float64
 	marks := 0
 	start := time.Now()
-	for _, pod := range queue {
+	for i, pod := range queue {
 		arrived += pod.Total()
 		if p.place(pod) {
 			used += pod.Total()
 			r.placed++
 		}
 		// As FGD's analysis does: the mean over all arrivals that round to 100 %.
-		if math.Round(float64(arrived)/float64(t.Capacity)*100) == 100 {
+		part := math.Round(float64(arrived) / float64(t.Capacity) * 100)
+		if part > 100 { // what comes now changes nothing of the figure
+			r.decisions = i
+			break
+		}
+		if part == 100 {
 			sum += float64(used) / float64(t.Capacity) * 100
 			marks++
 		}
