@@ -26,7 +26,6 @@ func (h *Hall) Place(g Gang) Decision {
 
 // find is Place for a gang that means something: the decision, or the trial that failed and is not undone yet.
 func (h *Hall) find(g Gang) (Decision, *trial) {
-	d := Decision{Gang: g.ID}
 	t := &trial{h: h, s: h.shapeOf(g.Each), want: len(g.Tasks), least: len(g.Tasks)}
 	if g.Min > 0 {
 		t.least = min(g.Min, t.want)
@@ -35,20 +34,24 @@ func (h *Hall) find(g Gang) (Decision, *trial) {
 		t.bandwidth = t.s.need[bandwidth]
 	}
 	if !t.place(g.Topology) {
-		return d, t
+		return Decision{Gang: g.ID}, t
 	}
-	d.Fits = t.fits
+	return t.settle(g), nil
+}
+
+// settle is the decision that places the gang where the trial found places.
+func (t *trial) settle(g Gang) Decision {
+	d := Decision{Gang: g.ID, Fits: t.fits, Placements: make([]Placement, len(t.spots))}
 	t.charge()
-	d.Placements = make([]Placement, len(t.spots))
 	for i, s := range t.spots {
-		site := &h.sites[s.room]
+		site := &t.h.sites[s.room]
 		p := Placement{Gang: g.ID, Task: g.Tasks[i], Node: site.name, Ask: g.Each, Uplink: units.BitsPerSecond(s.uplink)}
 		for _, v := range s.devices {
 			p.Accelerators = append(p.Accelerators, site.ids[v])
 		}
 		d.Placements[i] = p
 	}
-	return d, nil
+	return d
 }
 
 func wrong(g Gang) string {

@@ -59,7 +59,8 @@ func TestWhatHasNoSolutionSaysSo(t *testing.T) {
 		"min\n x\nst\n x - y <= 3\nbounds\n x free\nend\n":                "unbounded the objective falls without limit; a constraint or a lower bound is missing",
 		"max\n x\nst\n x - y <= 3\ngeneral\n x y\nend\n":                  "unbounded the objective grows without limit; a constraint or an upper bound is missing",
 		"max\n x\nst\n x - y <= 3\n 2 x - 2 y = 1\ngeneral\n x y\nend\n":  "infeasible no values meet all constraints and bounds at once; loosen one of them",
-		"min\n 7\nst\nend\n":                                              "optimal ",
+
+		"min\n 7\nst\nend\n": "optimal ",
 	} {
 		p, err := solve.ParseLP([]byte(text))
 		if err != nil {
