@@ -44,6 +44,7 @@ type Options struct {
 	Keys     Keys     // rotates the key-encryption keys
 	Shells   Shells   // *local.Local
 	Rows     Rows     // *store.DB
+	Solver   Solver   // *solve.Engine; nil offers none
 	// Predict answers a request of TensorFlow Serving's REST API; tfserving.Predict does.
 	Predict func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error)
 
@@ -121,6 +122,7 @@ type server struct {
 	started time.Time
 	spec    []byte
 	metrics metrics
+	solving chan struct{} // a place for each problem being solved
 }
 
 // New is the handler of the console's and the API's port, and of the data folder's socket.
@@ -169,6 +171,7 @@ func (s *server) register() {
 	s.keyRoutes()
 	s.auditRoutes()
 	s.overviewRoutes()
+	s.solveRoutes()
 	s.execRoutes()
 	s.eventRoutes()
 	for _, t := range []reflect.Type{reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[huma.ErrorDetail]()} {

@@ -95,7 +95,7 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 			return tfserving.Predict(ctx, serving, model, version, label, body, nil)
 		},
 		Jobs: h.jobs, Models: h.models, Sets: h.sets, Code: &folders{h: h.Hall}, Fleet: h.fleet, Control: loop, Access: h.access, Rows: h.Store,
-		Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
+		Solver: solver{}, Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
 	}
 	for _, c := range change {
 		c(&h.o)

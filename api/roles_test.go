@@ -84,6 +84,7 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/session", "", [...]int{ok, ok, ok, ok, ok, in}},
 		{"DELETE", "/session", "", [...]int{done, done, done, done, done, in}},
 		{"GET", "/overview", "", [...]int{ok, ok, ok, ok, no, in}},
+		{"POST", "/solve", "max\n x\nst\n x <= 3\nend\n", [...]int{ok, ok, ok, no, no, in}},
 
 		{"POST", "/jobs", sleeper, [...]int{ok, ok, ok, no, no, in}},
 		{"GET", "/jobs", "", [...]int{ok, ok, ok, ok, no, in}},

@@ -12,7 +12,7 @@ import (
 // absent.
 type Answer struct {
 	Name        string       `json:"name,omitempty"`
-	Status      lp.Status    `json:"status"`           // optimal, infeasible, unbounded, limit
+	Status      lp.Status    `json:"status" enum:"optimal,infeasible,unbounded,limit,checked"`
 	Reason      string       `json:"reason,omitempty"` // in words
 	Sense       string       `json:"sense"`            // minimise, maximise
 	Objective   *float64     `json:"objective,omitempty"`

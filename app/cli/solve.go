@@ -102,9 +102,7 @@ func (e *env) solve(ctx context.Context, engine *solve.Engine, name string, f so
 		return errs.Errorf("cli.solve", errs.KindOf(err), "%s: %w", name, err)
 	}
 	if f.relax {
-		for i := range p.Columns {
-			p.Columns[i].Kind = lp.Continuous
-		}
+		p.Relax()
 	}
 	if f.write != "" {
 		return e.writeProblem(p, f.write)

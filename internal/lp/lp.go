@@ -88,6 +88,13 @@ func (p *Problem) Integers() int {
 	return n
 }
 
+// Relax lets every column take fractions.
+func (p *Problem) Relax() {
+	for i := range p.Columns {
+		p.Columns[i].Kind = Continuous
+	}
+}
+
 // Terms counts the coefficients.
 func (p *Problem) Terms() int {
 	n := 0
@@ -118,6 +125,7 @@ const (
 	Optimal    Status = "optimal"
 	Infeasible Status = "infeasible" // no x meets all rows and bounds
 	Unbounded  Status = "unbounded"  // the objective has no limit
+	Checked    Status = "checked"    // found to be in order, and not solved
 	Limit      Status = "limit"      // stopped by a limit of the options; X is the best found, if any
 )
 

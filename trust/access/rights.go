@@ -36,6 +36,7 @@
 //	audit     list read                                   any    -          -       -
 //	key       read rotate                                 any    -          -       -
 //	overview  read                                        any    any        any     -
+//	problem   solve                                       any    any        -       -
 //	events    read                                        any    any        any     -
 //
 // With the server's demonstration, and only then, anonymous callers may load, predict and read on model and service.
@@ -123,6 +124,7 @@ var Rights = [...]Right{
 	{"audit", words("list read"), Any, None, None, None},
 	{"key", words("read rotate"), Any, None, None, None},
 	{"overview", words("read"), Any, Any, Any, None},
+	{"problem", words("solve"), Any, Any, None, None},
 	{"events", words("read"), Any, Any, Any, None},
 }
 
