@@ -214,10 +214,10 @@ func checkDuality(t *testing.T, e *solve.Engine, seed uint64) lp.Status {
 
 func TestDualsProveTheOptimum(t *testing.T) {
 	e, seen := engine(t), map[lp.Status]int{}
-	for seed := range uint64(45) {
+	for seed := range uint64(36) {
 		seen[checkDuality(t, e, seed)]++
 	}
-	if seen[lp.Optimal] < 12 || seen[lp.Infeasible] == 0 || seen[lp.Unbounded] == 0 {
+	if seen[lp.Optimal] < 9 || seen[lp.Infeasible] == 0 || seen[lp.Unbounded] == 0 {
 		t.Fatalf("the random problems are one-sided: %v", seen)
 	}
 }
@@ -257,10 +257,10 @@ func checkBruteForce(t *testing.T, e *solve.Engine, seed uint64) lp.Status {
 
 func TestTheBestOfAllChoicesIsFound(t *testing.T) {
 	e, seen := engine(t), map[lp.Status]int{}
-	for seed := range uint64(16) {
+	for seed := range uint64(10) {
 		seen[checkBruteForce(t, e, seed)]++
 	}
-	if seen[lp.Optimal] < 6 || seen[lp.Infeasible] == 0 {
+	if seen[lp.Optimal] < 4 || seen[lp.Infeasible] == 0 {
 		t.Fatalf("the random problems are one-sided: %v", seen)
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lineshaft/lineshaft/app"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/lp"
 	"github.com/lineshaft/lineshaft/solve"
@@ -44,7 +44,7 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 			return takes(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			engine := solve.New(solve.Config{Cache: solverCache()})
+			engine := solve.New(solve.Config{Cache: app.SolverCache()})
 			defer engine.Close()
 			if f.warm {
 				return e.warmSolver(cmd.Context(), engine)
@@ -61,16 +61,6 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 	flags.Float64Var(&f.gap, "gap", 0, "how far from the bound is good enough, as a `fraction`: 0.01 for 1 %")
 	flags.BoolVar(&f.warm, "warm", false, "compile the solver for this machine now, once, for all further runs; no FILE is needed")
 	return cmd
-}
-
-// solverCache is where compiled solvers are kept: in the user's cache folder, never in the data folder. Empty when there
-// is none, and then nothing is kept.
-func solverCache() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "lineshaft")
 }
 
 func (e *env) warmSolver(ctx context.Context, engine *solve.Engine) error {
