@@ -65,7 +65,8 @@ func Relax(ctx context.Context, h *Hall, gangs []Gang, worth Worth, s Solver, o 
 	case answer.Status != lp.Optimal:
 		return b, errs.Errorf("sched.Relax", errs.Other, "the relaxation of a plan is %s, which cannot be", answer.Status)
 	}
-	b.Worth = min(b.Worth, answer.Objective*r.scale)
+	const rounding = 1e-9 // of the solver, relative
+	b.Worth = min(b.Worth, answer.Objective*r.scale*(1+rounding))
 	for i, row := range r.rows {
 		if unit := answer.Duals[i] * r.scale; unit > 1e-9*r.scale && row.Resource != "" {
 			row.Unit = unit

@@ -10,6 +10,7 @@ import (
 // ParseLP reads CPLEX's LP format: an objective, constraints, bounds, integer and binary variables, end. What is read
 // otherwise than in CPLEX, so that nothing is guessed:
 //
+//   - The words maximise and minimise are taken beside maximize and minimize.
 //   - A section's word counts only where it begins a line, so that a variable may be called "free" or "st".
 //   - The right side of a constraint is a number. A variable after it in the same line is refused.
 //   - A variable that only bounds or kinds name is refused: it is most often mistyped.

@@ -12,7 +12,7 @@ import (
 	"github.com/lineshaft/lineshaft/solve"
 )
 
-const article = `maximise
+const article = `maximize
  obj: + 3 task1 + 2 task2
 subject to
  cpu: + 2 task1 + 1 task2 <= 4
@@ -45,7 +45,7 @@ func TestTheSameProblemInEveryForm(t *testing.T) {
 		}
 	}
 	p, err := solve.Parse("", "", []byte("c: [-3, -2]\nA:\n- [2, 1]\n- [4, 0]\nb: [4, 4]\nx: integer\n"))
-	if err != nil || solve.WriteLP(p) != "minimise\n obj: - 3 x1 - 2 x2\nsubject to\n r1: + 2 x1 + 1 x2 <= 4\n r2: + 4 x1 <= 4\ngeneral\n x1\n x2\nend\n" {
+	if err != nil || solve.WriteLP(p) != "minimize\n obj: - 3 x1 - 2 x2\nsubject to\n r1: + 2 x1 + 1 x2 <= 4\n r2: + 4 x1 <= 4\ngeneral\n x1\n x2\nend\n" {
 		t.Error(err)
 	}
 }
@@ -56,7 +56,7 @@ func TestRangesBoundsAndInfinities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "minimise\n obj: + 1 x + 2 y + 1 z + 1 w - 3\nsubject to\n a: -1 <= + 1 x + 1 y - 1 z <= 5\n b: + 5 x + 1 w >= 1\n r3: + 1 x + 1 z >= 4\n r4: - 1 x + 1 y = -2\nbounds\n x free\n -2 <= y <= infinity\n 4 <= w <= 4\nend\n"
+	want := "minimize\n obj: + 1 x + 2 y + 1 z + 1 w - 3\nsubject to\n a: -1 <= + 1 x + 1 y - 1 z <= 5\n b: + 5 x + 1 w >= 1\n r3: + 1 x + 1 z >= 4\n r4: - 1 x + 1 y = -2\nbounds\n x free\n -2 <= y <= infinity\n 4 <= w <= 4\nend\n"
 	if got := solve.WriteLP(p); got != want {
 		t.Fatalf("got\n%s", got)
 	}
@@ -65,7 +65,7 @@ func TestRangesBoundsAndInfinities(t *testing.T) {
 	if p, err = solve.ParseMPS([]byte(mps)); err != nil {
 		t.Fatal(err)
 	}
-	want = "minimise\n obj: + 1 i + 0 j + 2 x - 7\nsubject to\n l: 3 <= + 1 i <= 4\n g: 1 <= + 1 j <= 3\n e: 0.5 <= + 1 x <= 2\n f: 3 <= + 1 x <= 4\nbounds\n 0 <= i <= 1\n 2 <= j <= infinity\n -infinity <= x <= -1\ngeneral\n i\n j\nend\n"
+	want = "minimize\n obj: + 1 i + 0 j + 2 x - 7\nsubject to\n l: 3 <= + 1 i <= 4\n g: 1 <= + 1 j <= 3\n e: 0.5 <= + 1 x <= 2\n f: 3 <= + 1 x <= 4\nbounds\n 0 <= i <= 1\n 2 <= j <= infinity\n -infinity <= x <= -1\ngeneral\n i\n j\nend\n"
 	if got := solve.WriteLP(p); got != want {
 		t.Fatalf("got\n%s", got)
 	}

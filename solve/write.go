@@ -9,10 +9,11 @@ import (
 )
 
 // WriteLP is the problem in CPLEX's LP format. ParseLP reads the same problem from it, up to the order of columns that
-// the objective leaves out and the names of what has none.
+// the objective leaves out and the names of what has none. A row with two limits is written 1 <= x + y <= 3, which not
+// every other reader of the format takes; MPS is safer there.
 func WriteLP(p *Problem) string {
 	var b strings.Builder
-	b.WriteString(map[bool]string{false: "minimise\n obj:", true: "maximise\n obj:"}[p.Maximise])
+	b.WriteString(map[bool]string{false: "minimize\n obj:", true: "maximize\n obj:"}[p.Maximise])
 	for i, c := range p.Columns {
 		b.WriteString(signed(c.Cost) + " " + p.ColumnName(i))
 		if i%8 == 7 {
