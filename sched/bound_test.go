@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lineshaft/lineshaft/fleet"
@@ -16,15 +17,16 @@ import (
 	"github.com/lineshaft/lineshaft/solve"
 )
 
-// solver is HiGHS, interpreted.
+// solver is HiGHS, interpreted; one for all tests, because loading it takes most of the time.
 func solver(t testing.TB) *solve.Engine {
-	e := solve.New(solve.Config{})
+	e := interpreted()
 	if !e.Built() {
 		t.Fatal("this tree has no HiGHS yet: run `make solve/highs/build/highs.wasm`")
 	}
-	t.Cleanup(e.Close)
 	return e
 }
+
+var interpreted = sync.OnceValue(func() *solve.Engine { return solve.New(solve.Config{}) })
 
 // recorder keeps the problems that it passes on.
 type recorder struct {

@@ -49,7 +49,7 @@ func (e *Engine) Built() bool { return highs.Built() }
 func (e *Engine) Warm() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.compiled || highs.Cached(e.config.Cache)
+	return e.compiled || highs.Built() && highs.Cached(e.config.Cache)
 }
 
 // Compile compiles HiGHS into the cache where it is not yet: about 20 s of one core, once for each user, processor and
