@@ -30,6 +30,7 @@ type Hall struct {
 	weights
 
 	shapes map[shapeKey]*shape
+	epoch  int     // how often the shapes started again
 	log    []int32 // rooms in the order in which they changed
 	base   int     // how many entries of the log are forgotten
 	prices bool    // whether the classes' scarcity is up to date
@@ -256,7 +257,7 @@ func (h *Hall) shapeOf(a Ask) *shape {
 		return s
 	}
 	if len(h.shapes)*len(h.rooms) > shapeCells {
-		clear(h.shapes)
+		h.forget()
 	}
 	s = &shape{ask: a, need: k.need, count: k.count, milli: k.milli, match: a.matcher()}
 	for _, t := range h.types {
@@ -282,6 +283,19 @@ func (h *Hall) shapeOf(a Ask) *shape {
 	h.byPower(s)
 	h.shapes[k] = s
 	return s
+}
+
+// forget drops all shapes with their rankings.
+func (h *Hall) forget() {
+	clear(h.shapes)
+	h.epoch++
+}
+
+// Expect replaces the mix, for who learns it. It costs as much as a new hall.
+func (h *Hall) Expect(m Mix) {
+	h.expect = m.typical()
+	h.setMix()
+	h.forget()
 }
 
 // takes is how much of a device's memory the task takes.

@@ -362,6 +362,11 @@ func runHall(t *testing.T, seed uint64, steps int) {
 			})
 			continue
 		}
+		if r.IntN(20) == 0 {
+			mix = append(mix, randomAsk(r))
+			h.Expect(sched.MixOf(mix))
+			empty = sched.NewHall(w.nodes, w.caps, w.racks, sched.MixOf(mix)).State()
+		}
 		g := randomGang(r, step)
 		before, twin := h.State(), h.Clone()
 		d := twin.Place(g)

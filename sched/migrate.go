@@ -18,6 +18,8 @@ type Mover struct {
 	log  []change // of the attempt
 	try  int      // number of the attempt
 	gone int      // tasks that the attempt has moved
+
+	epoch int // of the hall's shapes
 }
 
 // Move is a running task that goes from one place to another.
@@ -54,7 +56,7 @@ const (
 
 // NewMover moves tasks in the hall, which must be changed through it alone from now on.
 func NewMover(h *Hall) *Mover {
-	return &Mover{h: h, held: make([][]*holder, len(h.rooms)), by: map[string][]*holder{}}
+	return &Mover{h: h, held: make([][]*holder, len(h.rooms)), by: map[string][]*holder{}, epoch: h.epoch}
 }
 
 // Start takes what a running gang holds. Its tasks may be moved when it is movable.
@@ -110,6 +112,7 @@ func (m *Mover) Place(g Gang, movable bool, most int) (Decision, []Move) {
 	}
 	m.log, m.gone = nil, 0
 	m.try++
+	m.refresh()
 	var mine []*holder
 	for _, task := range g.Tasks[:least] {
 		w := &holder{placement: Placement{Gang: g.ID, Task: task, Ask: g.Each}, shape: s}
@@ -126,6 +129,19 @@ func (m *Mover) Place(g Gang, movable bool, most int) (Decision, []Move) {
 		placed.Placements = append(placed.Placements, w.placement)
 	}
 	return placed, m.moves()
+}
+
+// refresh renews the shapes of the tasks after the hall has dropped them.
+func (m *Mover) refresh() {
+	if m.epoch == m.h.epoch {
+		return
+	}
+	for _, list := range m.held {
+		for _, w := range list {
+			w.shape = m.h.shapeOf(w.placement.Ask)
+		}
+	}
+	m.epoch = m.h.epoch
 }
 
 // moves are what the attempt has moved.

@@ -53,6 +53,11 @@ func runMover(t *testing.T, seed uint64, steps int) (moved int) {
 			w.held = slices.DeleteFunc(w.held, func(p sched.Placement) bool { return p.Gang == gone })
 			continue
 		}
+		if r.IntN(20) == 0 {
+			mix := sched.MixOf([]sched.Ask{randomAsk(r), randomAsk(r)})
+			h.Expect(mix)
+			empty = sched.NewHall(w.nodes, w.caps, nil, mix).State()
+		}
 		g := randomGang(r, step)
 		movable := r.IntN(4) > 0
 		fixed[g.ID] = !movable

@@ -278,5 +278,5 @@ func (h *Hall) byPower(s *shape) {
 // Use replaces the rule.
 func (h *Hall) Use(r Rule) {
 	h.rule, h.prices = r, false
-	clear(h.shapes)
+	h.forget()
 }

@@ -14,6 +14,9 @@ type lineshaft struct {
 	trace      *openb.Trace
 	migrations int
 	id         int
+	learn      bool
+	next       int         // how many arrivals make it learn again
+	seen       []sched.Ask // what has arrived, to learn from
 }
 
 func newOurs(t *openb.Trace, o options, pods []openb.Pod, migrate bool) *lineshaft {
@@ -21,7 +24,7 @@ func newOurs(t *openb.Trace, o options, pods []openb.Pod, migrate bool) *linesha
 	if !o.learn {
 		mix = t.Mix(pods)
 	}
-	l := &lineshaft{hall: sched.NewHall(t.Nodes(), nil, nil, mix), trace: t}
+	l := &lineshaft{hall: sched.NewHall(t.Nodes(), nil, nil, mix), trace: t, learn: o.learn}
 	l.hall.Use(o.rule)
 	if migrate {
 		l.mover = sched.NewMover(l.hall)
@@ -31,6 +34,9 @@ func newOurs(t *openb.Trace, o options, pods []openb.Pod, migrate bool) *linesha
 
 func (l *lineshaft) place(p openb.Pod) bool {
 	l.id++
+	if l.learn {
+		l.study(p)
+	}
 	g := sched.Gang{ID: strconv.Itoa(l.id), Tasks: []int{0}, Each: l.trace.Ask(p)}
 	if l.mover == nil {
 		return len(l.hall.Place(g).Placements) > 0
@@ -42,3 +48,12 @@ func (l *lineshaft) place(p openb.Pod) bool {
 
 // mostMoves is how many running pods may move so that one more starts.
 const mostMoves = 4
+
+// study learns the mix from what has arrived: anew whenever that has grown by a quarter.
+func (l *lineshaft) study(p openb.Pod) {
+	l.seen = append(l.seen, l.trace.Ask(p))
+	if n := len(l.seen); n >= l.next {
+		l.hall.Expect(sched.MixOf(l.seen))
+		l.next = n + max(n/4, 32)
+	}
+}
