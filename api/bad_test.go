@@ -236,7 +236,7 @@ func TestAMethodOrAPathThatThereIsNot(t *testing.T) {
 type full struct{ api.Jobs }
 
 func (full) List(context.Context, job.Filter) ([]job.Job, error) {
-	return nil, errs.Errorf("store.list", errs.Exhausted, "the disk of the data folder is full: free some space; nothing was changed")
+	return nil, errs.Errorf("store.list", errs.Full, "the disk of the data folder is full: free some space; nothing was changed")
 }
 
 func (full) Why(context.Context, job.ID) (job.Explanation, error) {
@@ -258,7 +258,7 @@ func TestAFaultOfOursIsLoggedAndNotTold(t *testing.T) {
 		code         int
 		says         string
 	}{
-		{"GET", "/jobs", 429, "the disk of the data folder is full"},
+		{"GET", "/jobs", 507, "the disk of the data folder is full"},
 		{"GET", "/jobs/1/why", 504, "took longer than"},
 		{"GET", "/jobs/1/metrics", 500, "something went wrong here"},
 		{"POST", "/jobs/1/cancel", 500, "something went wrong here"},

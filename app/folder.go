@@ -47,7 +47,7 @@ func takeFolder(dir string) (*os.File, error) {
 	}
 	if err := errors.Join(f.Truncate(0), write(f, fmt.Sprintf("%d\n", os.Getpid()))); err != nil {
 		f.Close()
-		return nil, errs.Errorf(op, errs.Exhausted, "cannot write to the data folder %s: %v", dir, err)
+		return nil, errs.Errorf(op, errs.Full, "cannot write to the data folder %s: %v", dir, err)
 	}
 	return f, nil
 }

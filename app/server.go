@@ -26,6 +26,7 @@ import (
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/lasting"
 	"github.com/lineshaft/lineshaft/internal/sock"
 	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/job"
@@ -158,11 +159,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	if s.fleet, err = fleet.Open(ctx, s.db, s.clock); err != nil {
 		return err
 	}
-	facts, err := s.tasks.Facts(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.fleet.Report(node(facts)); err != nil {
+	if err := s.look(ctx); err != nil {
 		return err
 	}
 	l := &launcher{
@@ -174,6 +171,36 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs,
 	})
 	return nil
+}
+
+// lookEvery is how often the machine is looked at: its disk fills and empties by others' doing too.
+const lookEvery = 10 * time.Second
+
+// look reports what this machine has.
+func (s *Server) look(ctx context.Context) error {
+	facts, err := s.tasks.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	return s.fleet.Report(node(facts))
+}
+
+func (s *Server) lookOften(ctx context.Context) error {
+	failing := lasting.New(s.log, s.clock, "node: this machine could not be looked at")
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := s.look(ctx); err != nil {
+				failing.Met(err)
+				continue
+			}
+			failing.Over()
+		}
+	}
 }
 
 // node is a machine's facts as the fleet keeps them.
@@ -294,6 +321,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part("access", s.access.Run)
 	part("jobs", s.jobs.Run)
 	part("tasks", func(ctx context.Context) error { return s.tasks.Watch(ctx, s.jobs.Observed) })
+	part("node", s.lookOften)
 	part("serving", s.serving.Run)
 	part("loop", s.loop.Run)
 	part("http", s.listen)

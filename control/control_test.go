@@ -372,7 +372,7 @@ func TestTheRunnerWritesBeforeItActsAndSurvivesAFullDisk(t *testing.T) {
 	action("act_restart_12_0_1", control.Verified)
 
 	w.mu.Lock()
-	w.broken = errs.Errorf("test", errs.Exhausted, "the disk is full")
+	w.broken = errs.Errorf("test", errs.Full, "the disk is full")
 	w.mu.Unlock()
 	w.die(0)
 	for range 20 {

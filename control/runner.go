@@ -8,6 +8,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/lasting"
 	"github.com/lineshaft/lineshaft/job"
 )
 
@@ -109,6 +110,7 @@ type loop struct {
 	ctx     context.Context //nolint:containedctx // the life of Run, which owns the loop
 	core    *Core
 	broken  bool // a write failed: the core is ahead of the store
+	writes  *lasting.Trouble
 	changed <-chan struct{}
 	results chan Done
 	applies sync.WaitGroup
@@ -118,6 +120,7 @@ type loop struct {
 // be read.
 func (r *Runner) Run(ctx context.Context) error {
 	l := &loop{Runner: r, ctx: ctx, results: make(chan Done)}
+	l.writes = lasting.New(r.o.Log, r.o.Clock, "control: services could not be looked at, or actions not written")
 	defer l.applies.Wait()
 	if err := l.load(); err != nil {
 		return errs.E("control.Run", errs.Other, err)
@@ -165,7 +168,7 @@ func (l *loop) load() error {
 func (l *loop) tick() {
 	if l.broken {
 		if err := l.load(); err != nil {
-			l.o.Log.Error("control: the store still cannot be read", "err", errs.Trace(err))
+			l.writes.Met(err)
 			return
 		}
 	}
@@ -174,7 +177,7 @@ func (l *loop) tick() {
 		next := l.o.Jobs.Changed()
 		services, err := l.o.Jobs.Services(l.ctx)
 		if err != nil {
-			l.o.Log.Error("control: the services cannot be listed", "err", errs.Trace(err))
+			l.writes.Met(err)
 			return
 		}
 		l.changed = next
@@ -200,7 +203,7 @@ func (l *loop) stale() bool {
 func (l *loop) step(inputs ...Input) error {
 	const op = "control.step"
 	if l.broken {
-		return errs.Errorf(op, errs.Unavailable, "the server cannot write down actions just now; try again shortly")
+		return l.writes.Err(op)
 	}
 	var refused error
 	ctx := context.WithoutCancel(l.ctx)
@@ -208,7 +211,9 @@ func (l *loop) step(inputs ...Input) error {
 		var err error
 		switch e := e.(type) {
 		case SaveAction:
-			err = l.o.Store.PutAction(ctx, e.Action, e.Events...)
+			if err = l.o.Store.PutAction(ctx, e.Action, e.Events...); err == nil {
+				l.writes.Over()
+			}
 		case SaveMode:
 			err = l.o.Store.PutMode(ctx, e.Policy, e.Mode, e.Events...)
 		case Refused:
@@ -218,7 +223,7 @@ func (l *loop) step(inputs ...Input) error {
 		}
 		if err != nil {
 			l.broken = true
-			l.o.Log.Error("control: an action could not be written", "err", errs.Trace(err))
+			l.writes.Met(err)
 			return errs.E(op, errs.Other, err)
 		}
 	}
@@ -235,7 +240,7 @@ func (l *loop) apply(a Action) {
 	if err != nil {
 		d.Reason = err.Error()
 		switch errs.KindOf(err) {
-		case errs.Unavailable, errs.Exhausted, errs.Timeout, errs.Canceled, errs.Other:
+		case errs.Unavailable, errs.Exhausted, errs.Full, errs.Timeout, errs.Canceled, errs.Other:
 			d.Transient = true
 		}
 	}

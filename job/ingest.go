@@ -103,7 +103,7 @@ func (l *loop) ingest(p piece) error {
 	}
 	if p.to > p.from {
 		if err := l.o.Store.AppendMetrics(context.WithoutCancel(l.ctx), id, p.ref.Index, p.ref.Attempt, p.from, p.to, p.points); err != nil {
-			l.o.Log.Error("jobs: metrics could not be written", "task", p.ref.String(), "err", errs.Trace(err))
+			l.writes.Met(err, "task", p.ref.String())
 			l.broken = true
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/lasting"
 )
 
 // maxInFlight is how many effects are carried out at once; those of one job go one after the other.
@@ -18,6 +19,7 @@ type loop struct {
 	ctx    context.Context //nolint:containedctx // the life of Run, which owns the loop
 	core   *Core
 	broken bool // a write failed: the core is ahead of the store and must be loaded again
+	writes *lasting.Trouble
 
 	// Effects: what waits for each job, and when (in the runner's own count) something was last done for it.
 	hands   map[ID]*hand
@@ -63,7 +65,7 @@ func (l *loop) run(owned *sync.WaitGroup) {
 func (l *loop) tick() {
 	if l.broken {
 		if err := l.load(); err != nil {
-			l.o.Log.Error("jobs: the store still cannot be read", "err", errs.Trace(err))
+			l.writes.Met(err)
 			return
 		}
 	}
@@ -88,7 +90,7 @@ func (l *loop) step(inputs ...Input) error {
 func (l *loop) decide(inputs ...Input) error {
 	const op = "job.step"
 	if l.broken {
-		return errs.Errorf(op, errs.Unavailable, "the server cannot write down the state of jobs just now; try again shortly")
+		return l.writes.Err(op)
 	}
 	effects := l.core.Step(l.o.Clock.Now(), inputs...)
 	var refused error
@@ -96,10 +98,11 @@ func (l *loop) decide(inputs ...Input) error {
 		switch e := e.(type) {
 		case SaveJob:
 			if err := l.o.Store.UpdateJob(context.WithoutCancel(l.ctx), e.Job, e.Events...); err != nil {
-				l.o.Log.Error("jobs: a job could not be written", "job", e.Job.ID, "err", errs.Trace(err))
+				l.writes.Met(err, "job", e.Job.ID)
 				l.broken = true
 				return errs.E(op, errs.Other, err)
 			}
+			l.writes.Over()
 			l.tell()
 		case Refused:
 			if refused == nil {
@@ -241,7 +244,7 @@ func (r *Runner) mind(ctx context.Context, what string, ref exec.TaskRef, err er
 // transient reports whether the same may work later.
 func transient(err error) bool {
 	switch errs.KindOf(err) {
-	case errs.Unavailable, errs.Exhausted, errs.Timeout, errs.Other, errs.Canceled:
+	case errs.Unavailable, errs.Exhausted, errs.Full, errs.Timeout, errs.Other, errs.Canceled:
 		return true
 	}
 	return false

@@ -10,6 +10,7 @@ import (
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/lasting"
 )
 
 // Options are what a Runner works with. Limits, Tick and Resync may be zero.
@@ -126,6 +127,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		hands: map[ID]*hand{}, touched: map[ID]uint64{}, offsets: map[exec.TaskRef]int64{},
 		done: make(chan handResult), orders: make(chan order, 1), reports: make(chan report),
 		slots: make(chan struct{}, maxInFlight), observe: true,
+		writes: lasting.New(r.o.Log, r.o.Clock, "jobs: what was decided could not be written"),
 	}
 	if err := l.load(); err != nil {
 		return errs.E(op, errs.Other, err)

@@ -221,7 +221,7 @@ func TestADiskThatIsFullLosesNothing(t *testing.T) {
 	h := newHall(t)
 	j := h.submit(command("a"))
 	h.state(j.ID, job.Running)
-	h.store.breakWith(errs.Errorf("test", errs.Exhausted, "the disk is full"))
+	h.store.breakWith(errs.Errorf("test", errs.Full, "the disk is full"))
 	h.machine.exit(ref(j.ID, 0, 1), 0)
 	if _, err := h.Submit(t.Context(), "user/ann", "ann", command("b"), false); err == nil {
 		t.Fatal("a job was accepted that could not be written down")
@@ -240,7 +240,7 @@ func TestWhatCannotStartFailsAndWhatMayStartLaterIsTriedAgain(t *testing.T) {
 	if j = h.state(j.ID, job.Failed); !strings.Contains(j.Reason, "no landlock") {
 		t.Fatalf("reason %q", j.Reason)
 	}
-	h.fail(errs.Errorf("test", errs.Exhausted, "no space"), nil)
+	h.fail(errs.Errorf("test", errs.Full, "no space"), nil)
 	j = h.submit(command("b"))
 	h.until(j.ID, "tried three times", func(j job.Job) bool { return j.Attempt > 3 })
 	h.fail(nil, nil)

@@ -236,15 +236,15 @@ func TestAVersionThatCannotBeLoadedChangesNothing(t *testing.T) {
 func TestWhatCannotBeRecordedIsNotServed(t *testing.T) {
 	w := newWorld(2)
 	m := newManager(t, w)
-	w.full = errs.Errorf("test", errs.Exhausted, "the disk is full")
-	if _, err := m.Deploy(context.Background(), "user/ann", "m", 1); !errs.Is(err, errs.Exhausted) {
+	w.full = errs.Errorf("test", errs.Full, "the disk is full")
+	if _, err := m.Deploy(context.Background(), "user/ann", "m", 1); !errs.Is(err, errs.Full) {
 		t.Errorf("%v", err)
 	}
 	refused(t, m, 0, "", errs.NotFound, "no model")
 	w.set(func() { w.full = nil })
 	deploy(t, m, 1)
-	w.set(func() { w.full = errs.Errorf("test", errs.Exhausted, "the disk is full") })
-	if _, err := m.Deploy(context.Background(), "user/ann", "m", 2); !errs.Is(err, errs.Exhausted) {
+	w.set(func() { w.full = errs.Errorf("test", errs.Full, "the disk is full") })
+	if _, err := m.Deploy(context.Background(), "user/ann", "m", 2); !errs.Is(err, errs.Full) {
 		t.Errorf("%v", err)
 	}
 	if got := answer(t, m, 0, ""); got != 1 || states(t, m) != "2 END , 1 AVAILABLE " {

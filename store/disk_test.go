@@ -71,7 +71,7 @@ func TestOnAFullDiskNothingIsHalfWrittenAndTheMessageSaysSo(t *testing.T) {
 			kept++
 		}
 	}
-	if !errs.Is(err, errs.Exhausted) || !strings.Contains(err.Error(), "disk") || !strings.Contains(err.Error(), "free some space") {
+	if !errs.Is(err, errs.Full) || !strings.Contains(err.Error(), "disk") || !strings.Contains(err.Error(), "free some space") {
 		t.Errorf("a full disk gave %v", err)
 	}
 	if _, err := db.Exec(`PRAGMA max_page_count = 10000`); err != nil {

@@ -106,7 +106,7 @@ func fault(op string, err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return errs.E(op, errs.NotFound, err)
 	case code == sqliteFull, errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), "no space left"):
-		return errs.Errorf(op, errs.Exhausted, "the disk of the data folder is full: free some space; nothing was changed")
+		return errs.Errorf(op, errs.Full, "the disk of the data folder is full: free some space; nothing was changed")
 	case code == sqliteBusy, code == sqliteLocked:
 		return errs.Errorf(op, errs.Unavailable, "the database is locked by another program: close it, or try again shortly")
 	case code == sqliteReadOnly:

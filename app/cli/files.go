@@ -23,7 +23,7 @@ func fileError(op string, err error) error {
 	case errors.Is(err, fs.ErrExist):
 		kind = errs.Exists
 	case errors.Is(err, syscall.ENOSPC):
-		kind = errs.Exhausted
+		kind = errs.Full
 	}
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return errs.Errorf(op, kind, "%s: %w", path.Path, path.Err)

@@ -280,6 +280,7 @@ func (t *task) seal(name, context string, write func(io.Writer) error) error {
 	if err != nil {
 		return errs.E(op, errs.Other, err)
 	}
+	defer os.Remove(f.Name()) // half a file would keep the disk full; a whole one has its name by then
 	defer f.Close()
 	w, err := seal.Writer(f, t.plan.Key, context)
 	if err != nil {
@@ -294,12 +295,12 @@ func (t *task) seal(name, context string, write func(io.Writer) error) error {
 	if err := f.Sync(); err != nil {
 		return full(op, err)
 	}
-	return errs.E(op, errs.Other, os.Rename(path+".new", path))
+	return errs.E(op, errs.Other, os.Rename(f.Name(), path))
 }
 
 func full(op string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-		return errs.Errorf(op, errs.Exhausted, "the disk is full, or the job's disk limit is reached: free some space or ask for more (resources.disk)")
+		return errs.Errorf(op, errs.Full, "the disk is full, or the job's disk limit is reached: free some space or ask for more (resources.disk)")
 	}
 	return errs.E(op, errs.Other, err)
 }

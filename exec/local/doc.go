@@ -46,7 +46,7 @@ type Options struct {
 	FirstID   int         // first user ID for tasks when the server is root; 0: 200000
 	Processes int         // of a task that asks for no limit; 0: 4096
 	Unpacked  units.Bytes // most that an archive may unpack to, where the task has no disk limit; 0: 8 GiB
-	Reserve   units.Bytes // when less of the disk is free, the tasks that fill it are ended; 0: 256 MiB
+	Reserve   units.Bytes // when less of the disk is free, the tasks that fill it are ended
 	Devices   string      // where device nodes are; "": /dev
 	Drivers   string      // where drivers tell of themselves; "": /proc/driver
 

@@ -116,7 +116,7 @@ func readJSON(path string, v any) error {
 
 func diskFault(op string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return errs.Errorf(op, errs.Exhausted, "the disk of the data folder is full: free some space; the task was not started")
+		return errs.Errorf(op, errs.Full, "the disk of the data folder is full: free some space; the task was not started")
 	}
 	return errs.E(op, errs.Other, err)
 }

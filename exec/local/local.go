@@ -49,7 +49,6 @@ func New(opt Options) (*Local, error) {
 	def(&opt.FirstID, firstID())
 	def(&opt.Processes, 4096)
 	def(&opt.Unpacked, 8*units.GiB)
-	def(&opt.Reserve, 256*units.MiB)
 	def(&opt.Devices, "/dev")
 	def(&opt.Drivers, "/proc/driver")
 	if err := os.MkdirAll(opt.Dir, 0o700); err != nil {

@@ -27,7 +27,8 @@ const (
 	Exists                      // already there
 	Conflict                    // the state does not allow it now
 	TooLarge                    // over a stated limit
-	Exhausted                   // a quota or a resource (disk, memory, queue) is used up
+	Exhausted                   // a quota or a resource (memory, queue, attempts) is used up
+	Full                        // the disk has no room
 	Unavailable                 // not ready or going away; try again
 	Timeout                     // took longer than allowed
 	Unsupported                 // known but not offered here
@@ -49,6 +50,7 @@ var kinds = [...]struct {
 	Conflict:        {"conflict", http.StatusConflict, 5},
 	TooLarge:        {"too_large", http.StatusRequestEntityTooLarge, 2},
 	Exhausted:       {"exhausted", http.StatusTooManyRequests, 6},
+	Full:            {"full", http.StatusInsufficientStorage, 6},
 	Unavailable:     {"unavailable", http.StatusServiceUnavailable, 7},
 	Timeout:         {"timeout", http.StatusGatewayTimeout, 7},
 	Unsupported:     {"unsupported", http.StatusNotImplemented, 2},

@@ -42,8 +42,9 @@ func Guard(next http.Handler, opts Options) http.Handler {
 			refuse(w, r, err)
 			return
 		}
-		pace(w, r)
+		body := pace(w, r)
 		next.ServeHTTP(w, r)
+		body.linger()
 	})
 }
 

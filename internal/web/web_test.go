@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/web"
 )
 
@@ -153,5 +154,45 @@ func TestAHalfSentBodyEndsInAnErrorWhenTheClientGoes(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("the handler never heard of it")
+	}
+}
+
+func TestAnUploadThatIsRefusedHalfwayIsToldWhy(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := web.NewServer(web.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadFull(r.Body, make([]byte, 1000)); err != nil {
+			t.Error(err)
+		}
+		web.WriteError(w, errs.Errorf("test", errs.Full, "the disk is full"))
+	}), web.Options{}), nil)
+	go srv.Serve(web.Listener(ln))
+	defer srv.Close()
+	for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		const size = 32 << 20
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n", expect, size)
+		// A client that sends all before it reads anything, as simple ones do.
+		if n, err := c.Write(make([]byte, size)); err != nil {
+			t.Fatalf("%q: the connection broke after %d bytes: %v", expect, n, err)
+		}
+		r := bufio.NewReader(c)
+		resp, err := http.ReadResponse(r, nil)
+		if err == nil && resp.StatusCode == http.StatusContinue {
+			resp, err = http.ReadResponse(r, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusInsufficientStorage || !strings.Contains(string(b), "the disk is full") || err != nil {
+			t.Errorf("%q: %d %s %v", expect, resp.StatusCode, b, err)
+		}
 	}
 }

@@ -180,7 +180,7 @@ func coded(err error) error {
 	}
 	code, ok := map[errs.Kind]codes.Code{
 		errs.Invalid: codes.InvalidArgument, errs.Unauthenticated: codes.Unauthenticated, errs.Denied: codes.PermissionDenied,
-		errs.NotFound: codes.NotFound, errs.Unavailable: codes.Unavailable, errs.Exhausted: codes.ResourceExhausted,
+		errs.NotFound: codes.NotFound, errs.Unavailable: codes.Unavailable, errs.Exhausted: codes.ResourceExhausted, errs.Full: codes.ResourceExhausted,
 		errs.Timeout: codes.DeadlineExceeded, errs.Canceled: codes.Canceled, errs.Unsupported: codes.Unimplemented,
 	}[errs.KindOf(err)]
 	if !ok {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/artifact"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/trust/seal"
 )
 
@@ -63,7 +64,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.sealed.Write(p)
 }
 
-// Put seals a stream of at most limit bytes. Over the limit it is errs.TooLarge, on a full disk errs.Exhausted.
+// Put seals a stream of at most limit bytes. Over the limit it is errs.TooLarge, on a full disk errs.Full.
 func (s *Store) Put(ctx context.Context, r io.Reader, limit int64) (artifact.Info, error) {
 	const op = "blob.Put"
 	f, err := os.CreateTemp(filepath.Join(s.dir, "new"), "*")
@@ -122,7 +123,8 @@ func (g *guarded) Read(p []byte) (int, error) {
 		g.since = 8 << 20
 		var st syscall.Statfs_t
 		if err := syscall.Statfs(g.store.dir, &st); err == nil && int64(st.Bavail)*int64(st.Bsize) < g.store.Reserve { //nolint:unconvert // 32 bits elsewhere
-			return 0, syscall.ENOSPC
+			return 0, errs.Errorf("blob.Put", errs.Full,
+				"less than %v of the data folder's disk is free, which the server keeps (disk-reserve in the configuration): free some space; nothing was kept of this upload", units.Bytes(g.store.Reserve))
 		}
 	}
 	return g.r.Read(p)
@@ -130,7 +132,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 
 func fault(op string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return errs.Errorf(op, errs.Exhausted, "the disk of the data folder is full: free some space; nothing was kept of this upload")
+		return errs.Errorf(op, errs.Full, "the disk of the data folder is full: free some space; nothing was kept of this upload")
 	}
 	return errs.E(op, errs.Other, err)
 }

@@ -108,7 +108,7 @@ func TestAFullDiskIsSaidAndKeepsNothing(t *testing.T) {
 	s, _, dir := open(t)
 	s.Reserve = 1 << 62 // no disk has so much left
 	_, err := s.Put(t.Context(), strings.NewReader(strings.Repeat("x", 1<<20)), 1<<21)
-	if !errs.Is(err, errs.Exhausted) || !strings.Contains(err.Error(), "free some space") {
+	if !errs.Is(err, errs.Full) || !strings.Contains(err.Error(), "free some space") {
 		t.Errorf("%v", err)
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, "blobs", "*", "*"))

@@ -52,12 +52,12 @@ func explain(op, path string, err error) error {
 	if !errors.As(err, &coded) {
 		return err
 	}
-	switch coded.Code() & 0xff {
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+	switch code := coded.Code(); {
+	case code&0xff == sqlite3.SQLITE_CORRUPT, code&0xff == sqlite3.SQLITE_NOTADB:
 		return errs.Errorf(op, errs.Corrupt, "%s is no database, or is damaged (%v): restore it from a backup", path, err)
-	case sqlite3.SQLITE_FULL:
-		return errs.Errorf(op, errs.Exhausted, "the disk of %s is full: free some space", path)
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+	case code&0xff == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_IOERR_SHMSIZE: // the file of shared memory cannot grow
+		return errs.Errorf(op, errs.Full, "the disk of %s is full: free some space", path)
+	case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED:
 		return errs.Errorf(op, errs.Unavailable, "%s is locked by another program: close it first", path)
 	}
 	return err

@@ -237,9 +237,9 @@ func TestOnlyAdminsChangeAccounts(t *testing.T) {
 func TestAWriteThatFailsChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	secret, _ := w.token(access.TokenSpec{User: "dev", Role: access.Developer})
-	w.store.broken = errs.Errorf("store", errs.Exhausted, "the disk is full")
-	wants(t, w.DeleteUser(t.Context(), w.root, "dev"), errs.Exhausted)
-	if _, err := w.CreateUser(t.Context(), w.root, access.UserSpec{Name: "new", Role: access.Viewer}); !errs.Is(err, errs.Exhausted) {
+	w.store.broken = errs.Errorf("store", errs.Full, "the disk is full")
+	wants(t, w.DeleteUser(t.Context(), w.root, "dev"), errs.Full)
+	if _, err := w.CreateUser(t.Context(), w.root, access.UserSpec{Name: "new", Role: access.Viewer}); !errs.Is(err, errs.Full) {
 		t.Errorf("got %v", err)
 	}
 	w.store.broken = nil
