@@ -34,6 +34,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
+	"github.com/lineshaft/lineshaft/solve"
 	"github.com/lineshaft/lineshaft/store"
 	"github.com/lineshaft/lineshaft/store/blob"
 	"github.com/lineshaft/lineshaft/store/sqlite"
@@ -64,6 +65,7 @@ type Server struct {
 	jobs     *job.Runner
 	serving  *serve.Manager
 	loop     *control.Runner
+	solver   *solve.Engine
 	metrics  *prometheus.Registry
 
 	created bool // the account admin was made by this start
@@ -89,7 +91,7 @@ func Open(ctx context.Context, cfg Config, opt Options) (s *Server, err error) {
 	if s.lock, err = takeFolder(cfg.Data); err != nil {
 		return nil, err
 	}
-	for _, build := range []func(context.Context, Options) error{s.openRecords, s.openTrust, s.openModels, s.openJobs, s.openServing, s.openLoop, s.bind} {
+	for _, build := range []func(context.Context, Options) error{s.openRecords, s.openTrust, s.openModels, s.openJobs, s.openServing, s.openLoop, s.openSolver, s.bind} {
 		if err := build(ctx, opt); err != nil {
 			s.Close()
 			return nil, err
@@ -280,7 +282,7 @@ func (s *Server) SignInLink(ctx context.Context) (string, error) {
 // face is the handler of the console's and the API's port, and of the owner's socket.
 func (s *Server) face(ctx context.Context) http.Handler {
 	return api.New(api.Options{
-		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Control: s.loop,
+		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Control: s.loop, Solver: s.solver,
 		Access: s.access, Secrets: s.secrets, Shells: s.tasks, Keys: s.rotator(), Rows: s.db,
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
@@ -324,6 +326,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part("node", s.lookOften)
 	part("serving", s.serving.Run)
 	part("loop", s.loop.Run)
+	part("solver", s.compileSolver)
 	part("http", s.listen)
 	parts.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
