@@ -181,3 +181,15 @@ func TestNoPlanGivesMoreThanANodeHas(t *testing.T) {
 		}
 	}
 }
+
+func TestAGangMakesWayForOneThatWouldNotFit(t *testing.T) {
+	nodes := []fleet.Node{node("n1", 2, "a", "a"), node("n2", 5, "a", "a")}
+	first, second, third := gang("first", 3, 0, 1, sched.Ask{CPU: 2, Accelerators: 1}), gang("second", 2, 0, 1, sched.Ask{CPU: 1, Accelerators: 2}), gang("third", 1, 0, 1, sched.Ask{CPU: 3})
+	if got := told(sched.Plan(sched.Snapshot{Nodes: nodes, Queue: []sched.Gang{first, second}})); got != "first:n2 second:n2" && got != "first:n2 second:n1" {
+		t.Fatalf("without the third, %s", got)
+	}
+	s := sched.Snapshot{Nodes: nodes, Queue: []sched.Gang{first, second, third}}
+	if got := told(sched.Plan(s)); got != "first:n2 second:n1 third:n2" {
+		t.Fatal(got)
+	}
+}

@@ -175,6 +175,7 @@ func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision)
 		if len(v.tasks) == 0 {
 			v.run.evicted = true
 		}
+		p.stops = true
 		d.Evictions = append(d.Evictions, Eviction{Gang: v.run.Running.Gang.ID, Tasks: v.tasks, Why: v.why, By: by})
 	}
 	if p.s.Policy.Preempt.Grace > 0 { // until then what they hold is not free for others

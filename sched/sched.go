@@ -3,8 +3,12 @@
 //
 // The queue goes in order of priority, then age, then name; a gang is placed whole or not at all. Each task goes to the
 // node where it adds least to the expected fragmentation (fragment.go) at the prices of what others need more
-// (price.go). A gang that does not fit is passed over and smaller ones behind it may start. Hall is the incremental core
-// under Plan, for who places one gang after the other.
+// (price.go). A gang that does not fit moves others of the same plan if that makes room (rearrange.go); else it is passed over
+// and smaller ones behind it may start. Hall is the incremental core under Plan, for who places one gang after the other.
+//
+// How good a plan is, a linear programme says (bound.go): nobody's plan is worth more, and this is what a little more of
+// each resource would be worth. Where gangs compete by worth rather than by turn, Hall.Pack searches for the best plan
+// and Hall.Best gives small contests to a solver, which is handed in.
 //
 //	s := sched.Plan(sched.Snapshot{Nodes: nodes, Running: running, Queue: queue})
 //	for _, d := range s.Decisions { … d.Placements, or d.Reasons … }

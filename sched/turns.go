@@ -25,6 +25,10 @@ type planner struct {
 	horizon int    // reservations that may still be made
 	depth   int    // gangs for which victims may still be looked for
 
+	moved    map[string][]Placement // gangs of this plan that made way, and their new places
+	attempts int                    // at making them
+	stops    bool                   // something is told to stop
+
 	failed   map[turnKey][]Reason
 	hopeless map[turnKey]bool
 }
@@ -64,7 +68,7 @@ func (p *planner) key(t *turn) turnKey {
 func plan(s Snapshot, tree *queue.Tree) Schedule {
 	p := &planner{
 		s: s, order: s.Policy.order(), hall: NewHall(s.Nodes, s.Caps, s.Racks, s.mix()), arrays: map[string]int{},
-		failed: map[turnKey][]Reason{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
+		moved: map[string][]Placement{}, failed: map[turnKey][]Reason{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {
 		p.depth = 40
@@ -107,6 +111,11 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 		d := Decision{Gang: t.gang.ID, Turn: &t.Turn, Overdue: t.overdue}
 		p.decide(t, &d)
 		out.Decisions = append(out.Decisions, d)
+	}
+	for i := range out.Decisions {
+		if places, ok := p.moved[out.Decisions[i].Gang]; ok {
+			out.Decisions[i].Placements = places
+		}
 	}
 	for i, ok := range had {
 		if !ok {
@@ -276,6 +285,9 @@ func (p *planner) place(t *turn, d *Decision) bool {
 	}
 	got := p.hall.Place(g)
 	if len(got.Placements) == 0 {
+		if d.Placements = p.rearrange(&g); d.Placements != nil {
+			return true
+		}
 		d.Reasons = got.Reasons
 		if len(g.Tasks) == len(t.gang.Tasks) {
 			p.failed[key] = got.Reasons
