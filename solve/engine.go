@@ -32,10 +32,15 @@ type Engine struct {
 	config Config
 
 	mu       sync.Mutex
-	module   *highs.Module
-	compiled bool
-	users    sync.WaitGroup // solves on any module
-	old      []*highs.Module
+	current  *loaded   // nil before the first solve
+	compiled bool      // the current one is
+	old      []*loaded // replaced, and perhaps still in use
+}
+
+// loaded is a module and the solves that run on it. Solves are added under the engine's lock, while it is the current one.
+type loaded struct {
+	*highs.Module
+	users sync.WaitGroup
 }
 
 // New makes an engine; it loads nothing yet.
@@ -72,14 +77,14 @@ func (e *Engine) Compile(ctx context.Context) error {
 
 // replace makes m the module of all further solves. The interpreter's is kept until Close, because solves may run on it.
 func (e *Engine) replace(m *highs.Module) {
-	if e.module != nil {
-		e.old = append(e.old, e.module)
+	if e.current != nil {
+		e.old = append(e.old, e.current)
 	}
-	e.module, e.compiled = m, true
+	e.current, e.compiled = &loaded{Module: m}, true
 }
 
-// load gives the module for a solve, compiled as soon as the cache has it.
-func (e *Engine) load(ctx context.Context) (*highs.Module, error) {
+// load gives the module for a solve, compiled as soon as the cache has it. The solve ends with users.Done.
+func (e *Engine) load(ctx context.Context) (*loaded, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.compiled && highs.Cached(e.config.Cache) {
@@ -89,28 +94,30 @@ func (e *Engine) load(ctx context.Context) (*highs.Module, error) {
 		}
 		e.replace(m)
 	}
-	if e.module == nil {
+	if e.current == nil {
 		m, err := highs.Load(ctx, highs.Config{Memory: e.config.Memory})
 		if err != nil {
 			return nil, err
 		}
-		e.module = m
+		e.current = &loaded{Module: m}
 	}
-	e.users.Add(1)
-	return e.module, nil
+	e.current.users.Add(1)
+	return e.current, nil
 }
 
 // Close waits for solves to end and frees all memory. The engine can be used again; it loads HiGHS anew.
 func (e *Engine) Close() {
-	e.users.Wait()
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, m := range append(e.old, e.module) {
-		if m != nil {
-			m.Close()
-		}
+	all := e.old
+	if e.current != nil {
+		all = append(all, e.current)
 	}
-	e.module, e.old, e.compiled = nil, nil, false
+	e.current, e.old, e.compiled = nil, nil, false
+	e.mu.Unlock()
+	for _, m := range all {
+		m.users.Wait()
+		m.Close()
+	}
 }
 
 // Solve answers the problem. Errors are of kind Invalid or TooLarge for what Validate refuses, Exhausted when memory
@@ -128,8 +135,8 @@ func (e *Engine) Solve(ctx context.Context, p *Problem, o Options) (*Solution, e
 	if err != nil {
 		return nil, errs.E(op, errs.Other, err)
 	}
-	defer e.users.Done()
-	s, err := answer(ctx, m, p, o)
+	defer m.users.Done()
+	s, err := answer(ctx, m.Module, p, o)
 	return s, errs.E(op, errs.Other, err)
 }
 

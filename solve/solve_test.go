@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -347,4 +348,24 @@ func TestMemoryIsLimited(t *testing.T) {
 	if _, err := e.Solve(context.Background(), p, solve.Options{}); !errs.Is(err, errs.Exhausted) || !strings.Contains(err.Error(), "22 MiB") {
 		t.Fatal(err)
 	}
+}
+
+func TestSolvesGoOnBesideEachOtherAndThroughClose(t *testing.T) {
+	e := engine(t)
+	p, err := solve.ParseLP([]byte(article))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			for range 3 {
+				if s, err := e.Solve(context.Background(), p, solve.Options{}); err != nil || s.Objective != 3 {
+					t.Errorf("%+v, %v", s, err)
+				}
+			}
+		})
+	}
+	e.Close()
+	all.Wait()
 }
