@@ -12,6 +12,8 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Config is everything that can be set. An empty one starts: the defaults are those of Defaults. Sources, the later one
@@ -28,6 +30,8 @@ type Config struct {
 	KeepJobs        int         `yaml:"keep-jobs"`         // of so many ended jobs logs and files are kept; the records of all
 	TaskRead        []string    `yaml:"task-read"`         // folders that tasks may read beside the system's, such as an environment of Python
 	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
+
+	Queues []queue.Queue `yaml:"queues,omitempty"` // how jobs share the hall; one queue, "default", when empty
 }
 
 // Defaults is the configuration of an empty file.
@@ -75,7 +79,7 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 	}
 	v := reflect.ValueOf(&c).Elem()
 	for i := range v.NumField() {
-		key := v.Type().Field(i).Tag.Get("yaml")
+		key, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		name := "LINESHAFT_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
 		if s, ok := lookup(environ, name); ok {
 			if err := set(v.Field(i), s); err != nil {
@@ -137,7 +141,7 @@ func (c Config) Validate() error {
 	if c.KeepJobs < 1 {
 		return errs.Errorf(op, errs.Invalid, "keep-jobs must be above zero: the logs of so many ended jobs are kept")
 	}
-	return nil
+	return job.DefaultSite(c.Queues).Validate()
 }
 
 // YAML prints the configuration as a file that gives it again.

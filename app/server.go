@@ -170,7 +170,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	}
 	s.jobs = job.NewRunner(job.Options{
 		Store: s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
-		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs,
+		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: job.DefaultSite(s.cfg.Queues),
 	})
 	return nil
 }

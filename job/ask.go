@@ -25,6 +25,9 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 	err := r.call(ctx, func(l *loop) error {
 		j := New(s, owner, l.o.Clock.Now())
 		nodes := l.o.Nodes()
+		if err := l.o.Site.admit(j); err != nil {
+			return err
+		}
 		if err := l.o.Limits.Admit(j, nodes, l.core.Jobs()); err != nil {
 			return err
 		}
@@ -50,8 +53,8 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 // preview says what would become of the job now.
 func (c *Core) preview(j Job, snap sched.Snapshot) Job {
 	j.ID = 1 << 62 // behind all others of its age
-	trial := NewCore(append(c.Jobs(), j))
-	trial.ready = true
+	trial := NewCore(append(c.Jobs(), j), c.site)
+	trial.ready, trial.predictor = true, c.predictor
 	trial.Step(j.Created, PlanTick{Nodes: snap.Nodes})
 	out, _ := trial.Job(j.ID)
 	out.ID = 0
@@ -64,6 +67,7 @@ func (c *Core) preview(j Job, snap sched.Snapshot) Job {
 		return out
 	}
 	out.Reason = "would be queued: it " + out.Reason
+	out.Outlook = trial.outlook.of(j.ID.String())
 	return out
 }
 
@@ -207,7 +211,8 @@ func (r *Runner) Logs(ctx context.Context, id ID, task int, offset int64, follow
 type Explanation struct {
 	Summary   string    `json:"summary"`
 	Reasons   []Reason  `json:"reasons"`
-	Isolation []Feature `json:"isolation"` // as enforced for the newest attempt of its first task that has run
+	Outlook   *Outlook  `json:"outlook,omitempty"` // of a job that waits
+	Isolation []Feature `json:"isolation"`         // as enforced for the newest attempt of its first task that has run
 }
 
 // Why explains a job.
@@ -216,7 +221,17 @@ func (r *Runner) Why(ctx context.Context, id ID) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	return j.explain(r.o.Clock.Now()), nil
+	e := j.explain(r.o.Clock.Now())
+	gangs := j.gangs(r.o.Clock.Now())
+	if len(gangs) == 0 {
+		return e, nil
+	}
+	var o outlook
+	if err := r.call(ctx, func(l *loop) error { o = l.core.outlook; return nil }); err != nil {
+		return e, err
+	}
+	e.Outlook = o.of(gangs[0].ID)
+	return e, nil
 }
 
 // sentence is the state as one says it of a job.

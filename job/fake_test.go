@@ -144,6 +144,7 @@ type machine struct {
 	tasks     map[exec.TaskRef]*exec.Status
 	journals  map[exec.TaskRef][]byte
 	newest    map[string]int
+	now       func() time.Time
 	broken    []string // promises that job broke
 	starts    int
 	refuse    error // the next starts fail
@@ -155,7 +156,7 @@ type machine struct {
 func newMachine() *machine {
 	return &machine{
 		tasks: map[exec.TaskRef]*exec.Status{}, journals: map[exec.TaskRef][]byte{}, newest: map[string]int{},
-		obedient: true, automatic: true, tell: func(exec.Status) {},
+		obedient: true, automatic: true, now: func() time.Time { return time.Unix(5000, 0) }, tell: func(exec.Status) {},
 	}
 }
 
@@ -182,7 +183,7 @@ func (m *machine) Start(_ context.Context, t exec.Task) error {
 			m.broken = append(m.broken, fmt.Sprintf("%v started while %v is %s", t.Ref, ref, st.State))
 		}
 	}
-	st := &exec.Status{Ref: t.Ref, State: exec.Starting, Started: time.Unix(5000, 0)}
+	st := &exec.Status{Ref: t.Ref, State: exec.Starting, Started: m.now()}
 	if m.automatic {
 		st.State, st.PID = exec.Running, 1000+m.starts
 		st.Isolation = []exec.Feature{{Name: "landlock", Enforced: true, Detail: "ABI 7"}}

@@ -149,6 +149,7 @@ func (c *Core) close(j *Job, on Cause) {
 		return
 	}
 	at := c.now
+	c.learn(j)
 	j.Finished, j.Next, j.NotBefore, j.Reasons = &at, "", nil, nil
 	if j.State == Succeeded && j.Progress != nil {
 		whole := *j.Progress

@@ -44,6 +44,7 @@ func (h *history) spec() job.Spec {
 	s.Tasks = 1 + h.rand.IntN(3)
 	s.Retries = h.rand.IntN(3)
 	s.Priority = h.rand.IntN(3)
+	s.Preemptible = h.rand.IntN(2) == 0
 	s.Resources.CPU = float64(1 + h.rand.IntN(2))
 	if h.rand.IntN(4) == 0 {
 		s.Timeout = job.Duration(time.Minute)

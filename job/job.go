@@ -61,12 +61,16 @@ type Spec struct {
 	Tasks     int               `json:"tasks,omitempty" yaml:"tasks,omitempty"`
 	Resources Resources         `json:"resources" yaml:"resources"`
 	Priority  int               `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
+	Queue     string            `json:"queue,omitempty" yaml:"queue,omitempty"`       // of the server's queues; "default" when empty
+	Deadline  *time.Time        `json:"deadline,omitempty" yaml:"deadline,omitempty"` // near it, the job goes first
 	Retries   int               `json:"retries,omitempty" yaml:"retries,omitempty"`
 	Timeout   Duration          `json:"timeout,omitempty" yaml:"timeout,omitempty"`
-	Grace     Duration          `json:"grace,omitempty" yaml:"grace,omitempty"`       // between SIGTERM and SIGKILL
-	Register  string            `json:"register,omitempty" yaml:"register,omitempty"` // model to register the result as
-	Isolation Isolation         `json:"isolation" yaml:"isolation,omitempty"`
-	Image     string            `json:"image,omitempty" yaml:"image,omitempty"`
+	Grace     Duration          `json:"grace,omitempty" yaml:"grace,omitempty"` // between SIGTERM and SIGKILL
+	// Preemptible lets the scheduler stop the job for others; it goes back to the queue with its last checkpoint.
+	Preemptible bool      `json:"preemptible,omitempty" yaml:"preemptible,omitempty"`
+	Register    string    `json:"register,omitempty" yaml:"register,omitempty"` // model to register the result as
+	Isolation   Isolation `json:"isolation" yaml:"isolation,omitempty"`
+	Image       string    `json:"image,omitempty" yaml:"image,omitempty"`
 }
 
 // Resources is what one task asks for.
@@ -145,6 +149,8 @@ type Job struct {
 	Next        State      `json:"next,omitempty"`       // where a stopping job goes when its last task has ended
 	Lost        int        `json:"lost,omitempty"`       // attempts lost in a row to the machine, without progress
 	NotBefore   *time.Time `json:"not_before,omitempty"` // the earliest next try
+	Preempted   *time.Time `json:"preempted,omitempty"`  // when it was last stopped for others
+	Outlook     *Outlook   `json:"outlook,omitempty"`    // of a dry run
 }
 
 // Task is one process of a job.

@@ -17,40 +17,73 @@ import (
 // first checkpoint, and then an older one has the last.
 const keepAttempts = 8
 
-// plan asks the scheduler and starts what it places. A queued job is one gang; of a service that is up, each replica
+// plan asks the scheduler and does what it decides. A queued job is one gang; of a service that is up, each replica
 // that waits is a gang of its own.
 func (c *Core) plan(nodes []fleet.Node) {
 	if !c.ready {
 		return
 	}
-	snap := sched.Snapshot{Now: c.now, Nodes: nodes}
+	snap := sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.site.Policy}
 	waiting := map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]
-		if live := j.running(); len(live.Placements) > 0 {
+		if live := j.running(c.now); len(live.Placements) > 0 {
+			c.foresee(j, &live.Gang)
 			snap.Running = append(snap.Running, live)
 		}
 		for _, g := range j.gangs(c.now) {
+			c.foresee(j, &g)
 			snap.Queue = append(snap.Queue, g)
 			waiting[g.ID] = j
 		}
 	}
+	c.outlook = outlook{}
 	if len(snap.Queue) == 0 {
 		return
 	}
-	for _, d := range sched.Plan(snap).Decisions {
+	c.outlook = outlook{snap, sched.Plan(snap).Decisions}
+	for _, d := range c.outlook.decisions {
 		j := waiting[d.Gang]
-		if len(d.Placements) == 0 {
+		switch {
+		case len(d.Evictions) > 0: // it starts in a later plan, when they have stopped
+			c.evict(j, d)
+		case len(d.Placements) == 0:
 			c.wait(j, d.Reasons)
-			continue
+		default:
+			c.place(j, d.Placements)
 		}
-		c.place(j, d.Placements)
 	}
 }
 
+// evict stops running jobs for one that waits.
+func (c *Core) evict(j *Job, d sched.Decision) {
+	var names []string
+	for _, e := range d.Evictions {
+		names = append(names, "job/"+e.Gang)
+		n, _ := strconv.ParseInt(e.Gang, 10, 64)
+		victim := c.jobs[ID(n)]
+		if victim == nil || victim.State == Stopping {
+			continue
+		}
+		at := c.now
+		victim.Preempted = &at
+		c.end(victim, Queued, fmt.Sprintf("stopped for job/%d (%s); it goes on from its last checkpoint when there is room", j.ID, e.Why))
+	}
+	c.wait(j, []sched.Reason{{
+		Constraint: "room", Needed: "what " + strings.Join(names, ", ") + " has", Offered: "nothing before it has stopped",
+		Detail: "it was told to stop, and has until " + d.Evictions[0].By.UTC().Format(time.RFC3339),
+	}})
+}
+
 // running is what of the job holds resources.
-func (j *Job) running() sched.Running {
+func (j *Job) running(now time.Time) sched.Running {
 	r := sched.Running{Gang: j.gang()}
+	if j.Started != nil {
+		r.Started = *j.Started
+	}
+	if j.State == Stopping {
+		r.Stopping = now.Add(time.Duration(j.Spec.Grace))
+	}
 	for _, t := range j.Tasks {
 		if t.State.Live() {
 			r.Gang.Tasks = append(r.Gang.Tasks, t.Index)
@@ -64,7 +97,17 @@ func (j *Job) running() sched.Running {
 
 // gang is what the job is to the scheduler, without tasks.
 func (j *Job) gang() sched.Gang {
-	return sched.Gang{ID: j.ID.String(), User: j.Owner, Priority: j.Priority, Since: j.Created, Each: j.Spec.Resources.ask()}
+	g := sched.Gang{
+		ID: j.ID.String(), Queue: j.Spec.Queue, User: j.Owner, Name: j.Name, Priority: j.Priority, Since: j.Created,
+		Each: j.Spec.Resources.ask(), MaxRun: time.Duration(j.Spec.Timeout), Preemptible: j.Spec.Preemptible,
+	}
+	if j.Spec.Deadline != nil {
+		g.Deadline = *j.Spec.Deadline
+	}
+	if j.Preempted != nil {
+		g.Left = *j.Preempted
+	}
+	return g
 }
 
 // gangs are what of the job waits for a place.

@@ -1,8 +1,11 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +37,7 @@ type Options struct {
 	// are removed, their records stay. 1000
 	Keep   int
 	Limits Limits
+	Site   Site          // how the hall is shared
 	Tick   time.Duration // between looks at journals and at what is due; 500 ms
 	Resync time.Duration // between comparisons with all that the executor knows; 10 s
 }
@@ -139,23 +143,36 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
+// remembered is how many jobs that have ended tell how long such jobs take.
+const remembered = 2000
+
 // load builds the core from the store.
 func (l *loop) load() error {
 	var jobs []Job
-	for _, state := range []State{Queued, Starting, Running, Stopping} {
-		for f := (Filter{State: state, Limit: 1000}); ; {
+	read := func(state State, most int) error {
+		for f := (Filter{State: state, Limit: min(most, 1000)}); most > 0; {
 			page, err := l.o.Store.ListJobs(context.WithoutCancel(l.ctx), f)
 			if err != nil {
 				return err
 			}
 			jobs = append(jobs, page...)
 			if len(page) < f.Limit {
-				break
+				return nil
 			}
-			f.After = page[len(page)-1].ID
+			f.After, most = page[len(page)-1].ID, most-len(page)
+		}
+		return nil
+	}
+	for _, state := range []State{Queued, Starting, Running, Stopping} {
+		if err := read(state, math.MaxInt); err != nil {
+			return err
 		}
 	}
-	l.core, l.broken, l.observe = NewCore(jobs), false, true
+	if err := read(Succeeded, remembered); err != nil {
+		return err
+	}
+	slices.SortFunc(jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	l.core, l.broken, l.observe = NewCore(jobs, l.o.Site), false, true
 	clear(l.offsets)
 	return nil
 }

@@ -41,6 +41,7 @@ func newHall(t *testing.T) *hall {
 	h.options = job.Options{
 		Store: h.store, Tasks: h.machine, Outputs: h.machine, Clock: h.clock, Log: slog.New(slog.DiscardHandler),
 		Tick: 2 * time.Millisecond, Resync: time.Second,
+		Site: job.DefaultSite(nil),
 		Nodes: func() []fleet.Node {
 			return []fleet.Node{{Name: "here", CPU: 4, Memory: 64 * units.GiB, Disk: 1000 * units.GiB}}
 		},
@@ -59,6 +60,7 @@ func newHall(t *testing.T) *hall {
 			return &job.ModelRef{Name: j.Spec.Register, Version: 1}, nil
 		},
 	}
+	h.machine.now = h.clock.Now
 	h.up()
 	t.Cleanup(func() {
 		h.stop()
@@ -456,5 +458,73 @@ func TestOldJobsKeepTheirRecordsAndLoseTheirFiles(t *testing.T) {
 	}
 	if j, err := h.Get(t.Context(), ended[0]); err != nil || j.State != job.Succeeded {
 		t.Errorf("the record of the oldest: %+v, %v", j, err)
+	}
+}
+
+func TestAJobThatMayBeStoppedGivesWayAndComesBack(t *testing.T) {
+	h := newHall(t)
+	spec := command("low")
+	spec.Resources.CPU, spec.Preemptible = 4, true
+	low := h.submit(spec)
+	h.state(low.ID, job.Running)
+	spec = command("high")
+	spec.Resources.CPU = 4
+	equal := h.submit(spec)
+	why, err := h.Why(t.Context(), equal.ID)
+	if err != nil || why.Outlook == nil || why.Outlook.Position != 1 || why.Outlook.Of != 1 {
+		t.Fatalf("explained as %+v, %v", why.Outlook, err)
+	}
+	if c := why.Outlook.Changes; !slices.ContainsFunc(c, func(c job.Change) bool {
+		return c.Field == "priority" && c.To == "1" && slices.Equal(c.Stops, []string{"job/" + low.ID.String()})
+	}) {
+		t.Errorf("what would start it: %+v", c)
+	}
+	if _, err := h.Cancel(t.Context(), "user/ann", equal.ID); err != nil {
+		t.Fatal(err)
+	}
+	spec.Priority = 1
+	high := h.submit(spec)
+	h.until(low.ID, "told to stop", func(j job.Job) bool { return j.State == job.Stopping })
+	h.machine.exit(ref(low.ID, 0, 1), 143)
+	h.state(high.ID, job.Running)
+	j := h.state(low.ID, job.Queued)
+	if j.Attempt != 2 || j.RetriesLeft != 0 || j.Preempted == nil {
+		t.Errorf("what was stopped is %+v", j)
+	}
+	h.machine.exit(ref(high.ID, 0, 1), 0)
+	h.state(high.ID, job.Succeeded)
+	h.state(low.ID, job.Running)
+}
+
+func TestAWaitingJobLearnsFromThoseBeforeItWhenItStarts(t *testing.T) {
+	h := newHall(t)
+	spec := command("nightly")
+	spec.Resources.CPU = 4
+	for range 4 {
+		j := h.submit(spec)
+		h.state(j.ID, job.Running)
+		h.clock.Advance(time.Hour)
+		h.machine.exit(ref(j.ID, 0, 1), 0)
+		h.state(j.ID, job.Succeeded)
+	}
+	for _, when := range []string{"learned", "read again"} {
+		first := h.submit(spec)
+		h.state(first.ID, job.Running)
+		second := h.submit(spec)
+		why, err := h.Why(t.Context(), second.ID)
+		if err != nil || why.Outlook == nil || why.Outlook.Earliest == nil {
+			t.Fatalf("%s: %+v, %v", when, why.Outlook, err)
+		}
+		if in := why.Outlook.Earliest.Sub(h.clock.Now()); in < 20*time.Minute || in > 3*time.Hour || why.Outlook.Confidence <= 0 {
+			t.Errorf("%s: it is to start in %v with confidence %v", when, in, why.Outlook.Confidence)
+		}
+		for _, id := range []job.ID{second.ID, first.ID} {
+			if _, err := h.Cancel(t.Context(), "user/ann", id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.machine.exit(ref(first.ID, 0, 1), 143)
+		h.state(first.ID, job.Canceled)
+		h.restart()
 	}
 }

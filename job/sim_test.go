@@ -47,7 +47,7 @@ func (s *sim) crash() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.core, s.queue, s.said = job.NewCore(jobs), map[job.ID][]job.Effect{}, nil
+	s.core, s.queue, s.said = job.NewCore(jobs, job.DefaultSite(nil)), map[job.ID][]job.Effect{}, nil
 }
 
 // step has the core take the inputs, then plan. torn > 0 crashes before that many-th save of either.

@@ -10,6 +10,7 @@ import (
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/sched"
 )
 
 // Input is what the core is told. The types below are all there are.
@@ -131,6 +132,9 @@ func (Refused) effect()    {}
 // effects.
 type Core struct {
 	jobs      map[ID]*Job
+	site      Site
+	predictor *sched.Predictor
+	outlook   outlook
 	ready     bool // the executor's truth was compared with ours once; nothing starts before
 	finishing map[ID]bool
 
@@ -148,13 +152,19 @@ type note struct {
 }
 
 // NewCore takes up the jobs of a store. Until it is told Observed, it starts nothing.
-func NewCore(jobs []Job) *Core {
-	c := &Core{jobs: map[ID]*Job{}, finishing: map[ID]bool{}}
+//
+// From the jobs that have ended it learns how long such jobs take; they are given in the order in which they were
+// submitted.
+func NewCore(jobs []Job, site Site) *Core {
+	c := &Core{jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: site, predictor: sched.NewPredictor()}
 	for _, j := range jobs {
-		if !j.State.Terminal() {
-			own := j.clone()
-			c.jobs[j.ID] = &own
+		c.predictor.Submitted(j.work())
+		if j.State.Terminal() {
+			c.learn(&j)
+			continue
 		}
+		own := j.clone()
+		c.jobs[j.ID] = &own
 	}
 	return c
 }
@@ -193,6 +203,7 @@ func (c *Core) take(in Input) error {
 	case Submitted:
 		own := in.Job.clone()
 		c.jobs[own.ID] = &own
+		c.predictor.Submitted(own.work())
 	case CancelRequested:
 		return c.cancel(in)
 	case RetryRequested:

@@ -62,6 +62,8 @@ func (o *runFlags) flags(cmd *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", 0, "end it after this `time`")
 	f.IntVar(&o.spec.Retries, "retries", 0, "run it again so many `times` when it fails")
 	f.IntVar(&o.spec.Priority, "priority", 0, "`rank` from -100 to 100; higher goes first")
+	f.StringVar(&o.spec.Queue, "queue", "", "`queue` of the server's configuration")
+	f.BoolVar(&o.spec.Preemptible, "preemptible", false, "let it be stopped for others; it starts again when there is room")
 	f.BoolVarP(&o.detach, "detach", "d", false, "do not wait for it")
 	o.code.flags(cmd)
 	dryRun(cmd, &o.dry)

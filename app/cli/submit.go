@@ -63,7 +63,11 @@ func (e *env) submitted(j job.Job, dry bool) error {
 		for _, r := range j.Reasons {
 			reason += "\n  " + r.Constraint + ": needs " + r.Needed + ", offered " + r.Offered
 		}
-		return e.done(j, true, "%s job %s would be accepted: %s", j.Kind, j.Name, clean(reason))
+		err := e.done(j, true, "%s job %s would be accepted: %s", j.Kind, j.Name, clean(reason))
+		if e.human() {
+			e.expect(e.out, j.Outlook)
+		}
+		return err
 	}
 	return e.done(j, false, "job/%d %s is %s; follow it with `lineshaft logs -f %d`", j.ID, j.Name, j.State, j.ID)
 }

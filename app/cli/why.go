@@ -45,6 +45,7 @@ func (e *env) explain(w io.Writer, x job.Explanation) {
 		}
 		e.print(w, t)
 	}
+	e.expect(w, x.Outlook)
 	if len(x.Isolation) > 0 {
 		fmt.Fprintln(w)
 		t := newTable("", "ISOLATION", "ENFORCED", "DETAIL")
@@ -53,4 +54,33 @@ func (e *env) explain(w io.Writer, x job.Explanation) {
 		}
 		e.print(w, t)
 	}
+}
+
+// expect prints what a waiting job can expect, and what would start it now.
+func (e *env) expect(w io.Writer, o *job.Outlook) {
+	if o == nil {
+		return
+	}
+	fmt.Fprintln(w)
+	pairs := []any{"position", fmt.Sprintf("%d of %d", o.Position, o.Of), "queue", o.Queue}
+	if o.Resource != "" {
+		pairs = append(pairs, "holds", fmt.Sprintf("%.1f%% of the %s", 100*o.Share, o.Resource))
+	}
+	if o.Earliest != nil {
+		pairs = append(pairs, "starts", fmt.Sprintf("in %s at the latest, as far as is known (%.0f%% sure)", short(o.Earliest.Sub(e.now())), 100*o.Confidence))
+	}
+	e.details(w, pairs...)
+	if len(o.Changes) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nEach of these alone would start it now:")
+	t := newTable("", "CHANGE", "FROM", "TO", "THAT IS")
+	for _, c := range o.Changes {
+		means := c.Means
+		if len(c.Stops) > 0 {
+			means += "; it would stop " + strings.Join(c.Stops, ", ")
+		}
+		t.row(c.Field, c.From, c.To, means)
+	}
+	e.print(w, t)
 }

@@ -1,0 +1,137 @@
+package job
+
+import (
+	"slices"
+	"time"
+
+	"github.com/lineshaft/lineshaft/sched"
+	"github.com/lineshaft/lineshaft/sched/queue"
+)
+
+// Site is how the hall is shared.
+type Site struct {
+	Queues []queue.Queue // the tree; one queue, "default", when empty
+	Policy sched.Policy
+}
+
+// DefaultSite keeps room for those that wait longest, by predicted durations, and lets higher priority and guaranteed
+// quota stop what may be stopped.
+func DefaultSite(queues []queue.Queue) Site {
+	return Site{Queues: queues, Policy: sched.Policy{
+		Backfill: sched.Conservative, Preempt: sched.Preemption{Priority: true, Reclaim: true, Grace: time.Duration(DefaultGrace)},
+	}}
+}
+
+// Validate refuses queues and policies that are not in order.
+func (s Site) Validate() error {
+	if _, err := queue.New(s.Queues); err != nil {
+		return err
+	}
+	return s.Policy.Validate()
+}
+
+// admit refuses a job whose queue is not there, or which asks for more than its queue may ever hold.
+func (s Site) admit(j Job) error {
+	tree, err := queue.New(s.Queues)
+	if err != nil {
+		return err
+	}
+	return tree.Check(j.Spec.Queue)
+}
+
+// outlook is the last plan with what it was made from. Neither is changed once made.
+type outlook struct {
+	snap      sched.Snapshot
+	decisions []sched.Decision
+}
+
+// Outlook is what a waiting job can expect, from the last plan's own record.
+type Outlook struct {
+	Queue      string     `json:"queue"`
+	Position   int        `json:"position"` // of all that wait, 1 is first
+	Of         int        `json:"of"`
+	Share      float64    `json:"share"`              // of the hall that its queue holds, of the resource of which it holds most
+	Resource   string     `json:"resource,omitempty"` // which that is
+	Priority   int        `json:"priority"`           // with ageing and deadline
+	Earliest   *time.Time `json:"earliest,omitempty"` // expected start, where it can be told
+	Confidence float64    `json:"confidence,omitempty"`
+	Changes    []Change   `json:"changes,omitempty"` // each planned, and each starts it now
+}
+
+// Change would start a waiting job now.
+type Change struct {
+	Field string `json:"field"` // of the spec
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Means string `json:"means"`
+	// Stops are the jobs that would be stopped for it; they go back to the queue with their last checkpoints.
+	Stops []string `json:"stops,omitempty"`
+}
+
+// of is the outlook of a waiting gang, nil when it does not wait. It plans, and so may take a while.
+func (o outlook) of(gang string) *Outlook {
+	i := slices.IndexFunc(o.decisions, func(d sched.Decision) bool { return d.Gang == gang })
+	if i < 0 || len(o.decisions[i].Placements) > 0 {
+		return nil
+	}
+	d := o.decisions[i]
+	out := &Outlook{Of: len(o.decisions), Confidence: d.Confidence}
+	if t := d.Turn; t != nil {
+		out.Queue, out.Position, out.Share, out.Resource, out.Priority = t.Queue, t.Position, t.Share, t.Resource, t.Priority
+	}
+	if !d.Earliest.IsZero() {
+		out.Earliest = &d.Earliest
+	}
+	for _, c := range sched.Suggest(o.snap, gang) {
+		for i, id := range c.Stops {
+			c.Stops[i] = "job/" + id
+		}
+		out.Changes = append(out.Changes, Change(c))
+	}
+	return out
+}
+
+// foresee gives the gang the time that its job is expected to run: what the program itself says is left, else what jobs
+// like it took.
+func (c *Core) foresee(j *Job, g *sched.Gang) {
+	if j.Kind == Service {
+		return // it does not end
+	}
+	var ran time.Duration
+	if j.State != Queued && j.Started != nil {
+		ran = c.now.Sub(*j.Started)
+		c.predictor.Ran(g.ID, ran)
+		if p := j.Progress; p != nil && p.ETASeconds > 0 {
+			g.Duration = ran + time.Duration(p.ETASeconds*float64(time.Second))
+			return
+		}
+	}
+	if f := c.predictor.Forecast(j.work(), ran); f.From != "" {
+		g.Duration, g.Index = ran+f.Median, f.Index
+	}
+}
+
+// work is the job whole, as it is known again.
+func (j *Job) work() sched.Gang {
+	g := j.gang()
+	for i := range j.Spec.Tasks {
+		g.Tasks = append(g.Tasks, i)
+	}
+	return g
+}
+
+// learn takes in how long a job ran that has come to its own end.
+func (c *Core) learn(j *Job) {
+	if j.Kind == Service || j.Started == nil {
+		return
+	}
+	if j.State != Succeeded && j.State != Failed {
+		c.predictor.Gone(j.ID.String()) // canceled: it says nothing of such jobs
+		return
+	}
+	end := c.now
+	if j.Finished != nil {
+		end = *j.Finished
+	}
+	c.predictor.Ended(j.work(), end.Sub(*j.Started))
+}
