@@ -57,7 +57,7 @@ func TestATrapEndsItsInstanceAlone(t *testing.T) {
 			t.Errorf("%s goes unnoticed", what)
 		}
 		before := h.Err()
-		if h.Run(); h.Err() != before {
+		if h.Run(); !errors.Is(h.Err(), before) {
 			t.Errorf("after %s, the instance goes on: %v", what, h.Err())
 		}
 		h.Close()
