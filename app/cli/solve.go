@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lineshaft/lineshaft/api"
 	"github.com/lineshaft/lineshaft/app"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/lp"
@@ -20,6 +21,7 @@ import (
 type solveFlags struct {
 	format, write string
 	relax, warm   bool
+	remote        bool
 	nodes         int
 	gap           float64
 	limit         time.Duration
@@ -29,8 +31,8 @@ func solveCommand(e *env) *cobra.Command {
 	var f solveFlags
 	cmd := &cobra.Command{
 		Use:   "solve FILE",
-		Short: "Solve a linear or 0/1 programme here, without a server",
-		Long: `Solve a linear or 0/1 programme here, without a server: minimise or maximise cᵀx subject to Ax ≤ b.
+		Short: "Solve a linear or 0/1 programme, here or on a server",
+		Long: `Solve a linear or 0/1 programme: minimise or maximise cᵀx subject to Ax ≤ b. It needs no server.
 
 FILE is in CPLEX's LP format (.lp), in MPS (.mps) or in YAML; - is standard input. The solver is HiGHS.
 A problem that has no solution ends with code 5, one that a limit stopped before any was found with 7.`,
@@ -44,6 +46,9 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 			return takes(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.remote {
+				return e.solveThere(cmd.Context(), args, f)
+			}
 			engine := solve.New(solve.Config{Cache: app.SolverCache()})
 			defer engine.Close()
 			if f.warm {
@@ -60,7 +65,35 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 	flags.IntVar(&f.nodes, "nodes", 0, "stop after this `number` of nodes of the search tree; the answer is then the same every time")
 	flags.Float64Var(&f.gap, "gap", 0, "how far from the bound is good enough, as a `fraction`: 0.01 for 1 %")
 	flags.BoolVar(&f.warm, "warm", false, "compile the solver for this machine now, once, for all further runs; no FILE is needed")
+	flags.BoolVar(&f.remote, "remote", false, "have the server solve it, within its limits of size and time")
 	return cmd
+}
+
+// solveThere has the server solve the problem.
+func (e *env) solveThere(ctx context.Context, args []string, f solveFlags) error {
+	if f.warm || f.write != "" || len(args) == 0 {
+		return errs.Errorf("cli.solveThere", errs.Invalid, "--remote solves a FILE; --warm and --write work here alone")
+	}
+	if err := oneOf("--format", f.format, "", "lp", "mps", "yaml"); err != nil {
+		return err
+	}
+	text, err := e.problemText(args[0])
+	if err != nil {
+		return err
+	}
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	q := api.SolveQuery{Format: solve.Format(f.format), Relax: f.relax, Nodes: f.nodes, Gap: f.gap, TimeLimit: f.limit.Seconds()}
+	if q.Format == "" {
+		q.Format = solve.FormatOf(args[0], text)
+	}
+	a, err := c.Solve(ctx, text, q)
+	if err != nil {
+		return err
+	}
+	return e.showAnswer(a)
 }
 
 func (e *env) warmSolver(ctx context.Context, engine *solve.Engine) error {
