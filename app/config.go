@@ -27,6 +27,7 @@ type Config struct {
 	UploadLimit     units.Bytes `yaml:"upload-limit"`      // largest model, data set or code folder
 	BodyLimit       units.Bytes `yaml:"body-limit"`        // largest request of the API and of a prediction
 	DiskReserve     units.Bytes `yaml:"disk-reserve"`      // uploads stop when less than this is free
+	ServeMemory     units.Bytes `yaml:"serve-memory"`      // models in service hold no more together; half of the machine's when 0
 	KeepJobs        int         `yaml:"keep-jobs"`         // of so many ended jobs logs and files are kept; the records of all
 	TaskRead        []string    `yaml:"task-read"`         // folders that tasks may read beside the system's, such as an environment of Python
 	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
@@ -137,6 +138,9 @@ func (c Config) Validate() error {
 	}
 	if c.UploadLimit <= 0 || c.BodyLimit <= 0 {
 		return errs.Errorf(op, errs.Invalid, "upload-limit and body-limit must be above zero")
+	}
+	if c.ServeMemory < 0 {
+		return errs.Errorf(op, errs.Invalid, "serve-memory must not be negative: 0 is half of the machine's memory")
 	}
 	if c.KeepJobs < 1 {
 		return errs.Errorf(op, errs.Invalid, "keep-jobs must be above zero: the logs of so many ended jobs are kept")

@@ -20,7 +20,15 @@ import (
 )
 
 func (s *Server) openServing(context.Context, Options) error {
-	s.serving = serve.New(serve.Options{Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{}), Clock: s.clock, Log: s.log})
+	limit := s.cfg.ServeMemory
+	if limit == 0 {
+		for _, n := range s.fleet.Nodes() { // this machine
+			limit = n.Memory / 2
+		}
+	}
+	s.serving = serve.New(serve.Options{
+		Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
+	})
 	s.registry.Aliased = s.serving.SyncAliases
 	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := s.metrics.Register(c); err != nil {

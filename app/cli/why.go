@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
 )
@@ -16,11 +19,15 @@ func whyCommand(e *env) *cobra.Command {
 		Use:   "why JOB",
 		Short: "Say why a job is as it is, from the record of the decisions that made it so",
 		Example: `  lineshaft why job/12
+  lineshaft why action/act_restart_12_0_3
   lineshaft why mnist`,
 		Args: takes, ValidArgsFunction: e.completeJobs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if kind, _, ok := strings.Cut(args[0], "/"); ok && kind != "job" {
-				return errs.Errorf("cli.why", errs.Unsupported, "no reasons are kept for a %s; `lineshaft why job/ID` explains jobs", kind)
+			switch kind, name, ok := strings.Cut(args[0], "/"); {
+			case ok && kind == "action":
+				return e.whyAction(cmd.Context(), name)
+			case ok && kind != "job":
+				return errs.Errorf("cli.why", errs.Unsupported, "%q: `lineshaft why job/ID` explains a job, `lineshaft why action/ID` what the loop did", args[0])
 			}
 			c, id, err := e.job(cmd.Context(), args[0])
 			if err != nil {
@@ -33,6 +40,33 @@ func whyCommand(e *env) *cobra.Command {
 			return e.show(x, func(w io.Writer) { e.explain(w, x) })
 		},
 	}
+}
+
+// whyAction prints what an action of the loop rests on and what came of it.
+func (e *env) whyAction(ctx context.Context, id string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	all, err := c.Actions(ctx, false)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(a control.Action) bool { return a.ID == id })
+	if i < 0 {
+		return errs.Errorf("cli.why", errs.NotFound, "no action %q among the newest %d; `lineshaft actions` lists them", id, len(all))
+	}
+	a := all[i]
+	return e.show(a, func(w io.Writer) {
+		pairs := []any{
+			"action", a.ID, "decided", e.when(a.Time), "policy", fmt.Sprintf("%s (%s)", a.Policy, a.Mode), "does", a.Verb + " " + a.Subject,
+			"because", strings.Join(a.Reasons, "\n"), "state", a.State, "outcome", a.Outcome, "approved by", a.By,
+		}
+		for _, f := range a.Evidence {
+			pairs = append(pairs, f.Name, f.Value)
+		}
+		e.details(w, pairs...)
+	})
 }
 
 func (e *env) explain(w io.Writer, x job.Explanation) {

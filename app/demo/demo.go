@@ -292,8 +292,12 @@ func bar(p job.Progress) string {
 	if p.Fraction >= 1 {
 		eta = "done"
 	}
-	return fmt.Sprintf("               %s%s epoch %d/%d  loss %.4f  accuracy %.4f  validation %.4f  %-10s",
-		strings.Repeat("█", full), strings.Repeat("░", width-full), p.Epoch, p.Epochs, p.Loss, p.Accuracy, p.ValAccuracy, eta)
+	validation := "–     " // before the first is known
+	if p.ValAccuracy > 0 {
+		validation = fmt.Sprintf("%.4f", p.ValAccuracy)
+	}
+	return fmt.Sprintf("               %s%s epoch %d/%d  loss %.4f  accuracy %.4f  validation %s  %-10s",
+		strings.Repeat("█", full), strings.Repeat("░", width-full), p.Epoch, p.Epochs, p.Loss, p.Accuracy, validation, eta)
 }
 
 func (s *story) evaluate(ctx context.Context, j job.Job) error {

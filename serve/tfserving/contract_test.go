@@ -2,6 +2,7 @@ package tfserving_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -412,5 +413,34 @@ func TestTheConsoleAsksTheSameWay(t *testing.T) {
 	image := base64.StdEncoding.EncodeToString([]byte("x"))
 	if _, err := tfserving.Predict(context.Background(), p.manager, "r", 0, "", []byte(`{"instances": [{"b64": "`+image+`"}]}`), nil); !errs.Is(err, errs.Invalid) {
 		t.Error(err)
+	}
+}
+
+func TestABodyMayComeAsGzip(t *testing.T) {
+	p := open(t, func(o *tfserving.Options) { o.BodyLimit = 2000 })
+	packed := func(s string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		fmt.Fprint(z, s)
+		z.Close()
+		return b.String()
+	}
+	body := `{"instances": [` + twelve("1") + `]}`
+	_, plain := p.ask(t, "POST", "/v1/models/r:predict", body)
+	for _, c := range []struct {
+		encoding, body string
+		code           int
+		says           string
+	}{
+		{"gzip", packed(body), 200, plain},
+		{"identity", body, 200, plain},
+		{"gzip", body, 400, "Content-Encoding says gzip"},
+		{"br", body, 400, `encoding \"br\"`},
+		{"gzip", packed(body)[:40], 400, "did not arrive whole"},
+		{"gzip", packed(body + strings.Repeat(" ", 1<<20)), 413, "body-limit"},
+	} {
+		if code, text := p.ask(t, "POST", "/v1/models/r:predict", c.body, "Content-Encoding", c.encoding); code != c.code || !strings.Contains(text, c.says) {
+			t.Errorf("%s: %d %s", c.encoding, code, text)
+		}
 	}
 }

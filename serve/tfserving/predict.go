@@ -1,6 +1,7 @@
 package tfserving
 
 import (
+	"compress/gzip"
 	"context"
 	"io"
 	"net/http"
@@ -127,11 +128,38 @@ func (h *handler) reserve(req *http.Request) (int64, error) {
 	return n, nil
 }
 
+// decoded lets the body be read plain, whatever it came as.
+func decoded(req *http.Request) error {
+	const op = "tfserving.decoded"
+	switch as := req.Header.Get("Content-Encoding"); as {
+	case "", "identity":
+		return nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(req.Body)
+		if err != nil {
+			return errs.Errorf(op, errs.Invalid, "the header Content-Encoding says gzip, and the body is none: %v", err)
+		}
+		req.Body, req.ContentLength = inflated{z, req.Body}, -1
+		return nil
+	default:
+		return errs.Errorf(op, errs.Invalid, "the body comes in the encoding %q: send it plain, or with Content-Encoding: gzip", as)
+	}
+}
+
+// inflated reads what a gzip body holds.
+type inflated struct {
+	io.Reader
+	io.Closer
+}
+
 var jsonType = []string{"application/json"}
 
 // servePredict answers POST …:predict.
 func (h *handler) servePredict(w http.ResponseWriter, req *http.Request, to target) error {
 	if _, err := h.o.Authorize(req, "predict", to.model); err != nil {
+		return err
+	}
+	if err := decoded(req); err != nil {
 		return err
 	}
 	held, err := h.reserve(req)
