@@ -56,6 +56,7 @@ func Relax(ctx context.Context, h *Hall, gangs []Gang, worth Worth, s Solver, o 
 		return b, nil
 	}
 	r.build()
+	o.Primal = true
 	answer, err := s.Solve(ctx, &r.problem, o)
 	switch {
 	case err != nil:

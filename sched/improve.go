@@ -29,7 +29,7 @@ func (h *Hall) Pack(gangs []Gang, worth Worth, effort int) []Decision {
 }
 
 // DefaultEffort of Pack is some ten milliseconds for some hundred gangs.
-const DefaultEffort = 12_000
+const DefaultEffort = 16_000
 
 // packing is a contest on its way to its best plan.
 type packing struct {
@@ -39,9 +39,9 @@ type packing struct {
 	worth  []float64
 	placed [][]Placement // nil for those that wait
 	order  []int         // the gangs that are worth something, the best first
-	orders [][]int       // orders to begin with
 	effort int
-	failed map[failure]bool // what did not fit since the hall last got emptier
+	had    [resources + 1]float64 // what was free before
+	failed map[failure]bool       // what did not fit since the hall last got emptier
 }
 
 // failure is what two gangs have in common of which the second does not fit where the first did not.
@@ -69,24 +69,7 @@ func newPacking(h *Hall, gangs []Gang, worth Worth) *packing {
 			all = append(all, i)
 		}
 	}
-	weights := p.scarcity()
-	most := [resources + 1]float64{} // the scarcest resource alone
-	most[slices.Index(weights[:], slices.Max(weights[:]))] = 1
-	for _, by := range [][resources + 1]float64{most, weights} {
-		dense := make([]float64, len(gangs))
-		for _, i := range all {
-			size := 0.0
-			for k, need := range taken(gangs[i].Each) {
-				size += by[k] * need
-			}
-			dense[i] = p.worth[i] / max(size*float64(len(gangs[i].Tasks)), 1e-300)
-		}
-		order := slices.Clone(all)
-		slices.SortStableFunc(order, func(a, b int) int {
-			return cmp.Or(cmp.Compare(dense[b], dense[a]), cmp.Compare(p.worth[b], p.worth[a]), cmp.Compare(gangs[a].ID, gangs[b].ID))
-		})
-		p.orders = append(p.orders, order)
-	}
+	p.order, p.had = all, p.free()
 	return p
 }
 
@@ -99,9 +82,8 @@ func taken(a Ask) (d [resources + 1]float64) {
 	return d
 }
 
-// scarcity weighs the resources: what all gangs ask for against what is free, for each unit of it.
-func (p *packing) scarcity() (weights [resources + 1]float64) {
-	var free, asked [resources + 1]float64
+// free is what the hall has left of each resource.
+func (p *packing) free() (free [resources + 1]float64) {
 	for i := range p.h.rooms {
 		if p.h.sites[i].cordoned {
 			continue
@@ -113,6 +95,23 @@ func (p *packing) scarcity() (weights [resources + 1]float64) {
 			free[resources] += float64(max(d.milli, 0))
 		}
 	}
+	return free
+}
+
+// left is the part of each resource that is free.
+func (p *packing) left() (left [resources + 1]float64) {
+	for k, v := range p.free() {
+		if left[k] = 1; p.had[k] > 0 {
+			left[k] = v / p.had[k]
+		}
+	}
+	return left
+}
+
+// scarcity weighs a unit of each resource: what all gangs ask for against what is free, for what is free. The scarcest is
+// the one of which most is asked for what is free.
+func (p *packing) scarcity() (weights [resources + 1]float64, scarcest int) {
+	free, asked := p.had, [resources + 1]float64{}
 	for i, g := range p.gangs {
 		for k, need := range taken(g.Each) {
 			if p.worth[i] > 0 {
@@ -120,19 +119,17 @@ func (p *packing) scarcity() (weights [resources + 1]float64) {
 			}
 		}
 	}
+	top := 0.0
 	for k := range weights {
 		if free[k] > 0 {
-			weights[k] = asked[k] / free[k]
+			share := asked[k] / free[k]
+			weights[k] = share / free[k]
+			if share > top {
+				top, scarcest = share, k
+			}
 		}
 	}
-	// The scarcest by its share; then by unit, so that demands of different resources can be added.
-	top := slices.Max(weights[:])
-	for k := range weights {
-		if free[k] > 0 && top > 0 {
-			weights[k] *= 1 / free[k] / top
-		}
-	}
-	return weights
+	return weights, scarcest
 }
 
 // try places a gang, or leaves the hall as it was.
@@ -172,19 +169,52 @@ func (p *packing) back(i int, list []Placement) {
 	p.placed[i] = list
 }
 
-// start fills the hall in each order and keeps the best.
+// start fills the hall in several orders and keeps the best. What a gang takes is weighed by how scarce each resource is:
+// first by the scarcest alone, then by all, then, a few times, less by those of which the last plan left much over.
 func (p *packing) start() {
-	best, total := 0, -1.0
-	for n, order := range p.orders {
-		if p.order = order; p.fill() > total {
-			best, total = n, p.total()
+	weights, scarcest := p.scarcity()
+	var most [resources + 1]float64
+	most[scarcest] = weights[scarcest]
+	best, total := p.sorted(most), -1.0
+	by := most
+	for round := range startRounds {
+		order := p.sorted(by)
+		p.order = order
+		if worth := p.fill(); worth > total {
+			best, total = order, worth
 		}
+		if round > 0 {
+			for k, left := range p.left() {
+				used := 1 - left
+				weights[k] *= used * used * used
+			}
+		}
+		by = weights
 		for _, i := range order {
 			p.drop(i)
 		}
 	}
-	p.order = p.orders[best]
+	p.order = best
 	p.fill()
+}
+
+const startRounds = 8
+
+// sorted are the gangs by worth for what they take.
+func (p *packing) sorted(weights [resources + 1]float64) []int {
+	dense := make([]float64, len(p.gangs))
+	for _, i := range p.order {
+		size := 0.0
+		for k, need := range taken(p.gangs[i].Each) {
+			size += weights[k] * need
+		}
+		dense[i] = p.worth[i] / max(size*float64(len(p.gangs[i].Tasks)), 1e-300)
+	}
+	order := slices.Clone(p.order)
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(dense[b], dense[a]), cmp.Compare(p.worth[b], p.worth[a]), cmp.Compare(p.gangs[a].ID, p.gangs[b].ID))
+	})
+	return order
 }
 
 // fill tries every gang that waits, in order, and gives the worth of all that are placed.

@@ -259,6 +259,7 @@ func configure(h *highs.Instance, p *Problem, o Options) error {
 	if err := h.Pass(p); err != nil {
 		return err
 	}
+	const primal = 4 // kSimplexStrategyPrimal
 	gap := o.Gap
 	if gap == 0 {
 		gap = 1e-6
@@ -272,6 +273,7 @@ func configure(h *highs.Instance, p *Problem, o Options) error {
 		{"mip_max_nodes", o.Nodes, o.Nodes > 0},
 		{"simplex_iteration_limit", o.Iterations, o.Iterations > 0},
 		{"time_limit", o.Time.Seconds(), o.Time > 0},
+		{"simplex_strategy", primal, o.Primal && p.Integers() == 0},
 	}
 	for _, s := range settings {
 		if s.when {

@@ -115,6 +115,7 @@ type Options struct {
 	Time       time.Duration // 0 is no limit
 	Elapsed    func() time.Duration
 	Start      []float64 // a solution to begin with, by column
+	Primal     bool      // the primal simplex method, many times faster where x = 0 is feasible and most of it stays so
 }
 
 // Status of a solution.
