@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/lineshaft/lineshaft/exec"
@@ -25,6 +26,7 @@ type Jobs interface {
 	Retry(ctx context.Context, actor string, id job.ID) (job.Job, error)
 	SetReplicas(ctx context.Context, actor string, id job.ID, n int) (job.Job, error)
 	Why(ctx context.Context, id job.ID) (job.Explanation, error)
+	Plan(ctx context.Context) (job.PlanView, error)
 	Metrics(ctx context.Context, id job.ID, after int64, limit int) ([]job.Metric, error)
 	Logs(ctx context.Context, id job.ID, task int, offset int64, follow bool) (io.ReadCloser, error)
 	Attempt(ctx context.Context, id job.ID, task int) (exec.TaskRef, error)
@@ -53,6 +55,7 @@ func (s *server) jobRoutes() {
 	get(s, "/jobs", "List jobs, newest first", s.listJobs)
 	get(s, "/jobs/{id}", "One job", func(ctx context.Context, in *JobPath) (job.Job, error) { return s.job(ctx, in.ID, "read") })
 	get(s, "/jobs/{id}/why", "Why a job is as it is", s.whyJob)
+	get(s, "/plan", "What runs and until when, what waits for what, and how the queues share", s.plan)
 	get(s, "/jobs/{id}/metrics", "A job's curves, in the order in which the points came", s.jobMetrics)
 	send(s, route{method: http.MethodPost, path: "/jobs/{id}/cancel", summary: "End a job"}, s.cancelJob)
 	send(s, route{method: http.MethodPost, path: "/jobs/{id}/retry", summary: "Run a job that failed or was canceled again"}, s.retryJob)
@@ -159,6 +162,28 @@ func (s *server) whyJob(ctx context.Context, in *JobPath) (job.Explanation, erro
 		return job.Explanation{}, err
 	}
 	return s.o.Jobs.Why(ctx, in.ID)
+}
+
+// plan leaves out the jobs of which the caller may not know; the queues' sums have them in.
+func (s *server) plan(ctx context.Context, _ *struct{}) (job.PlanView, error) {
+	if err := s.allow(ctx, "list", access.Resource{Type: "job"}); err != nil {
+		return job.PlanView{}, err
+	}
+	v, err := s.o.Jobs.Plan(ctx)
+	if err != nil {
+		return v, err
+	}
+	hidden := func(id job.ID, owner string) bool {
+		if err == nil {
+			var seen bool
+			seen, err = s.visible(ctx, access.Resource{Type: "job", Name: id.String(), Owner: owner})
+			return !seen
+		}
+		return true
+	}
+	v.Running = slices.DeleteFunc(v.Running, func(r job.PlannedRun) bool { return hidden(r.Job, r.Owner) })
+	v.Waiting = slices.DeleteFunc(v.Waiting, func(w job.PlannedWait) bool { return hidden(w.Job, w.Owner) })
+	return v, err
 }
 
 type metricList struct {

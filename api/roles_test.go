@@ -88,6 +88,7 @@ func permissions(t *testing.T, h *hall) []permission {
 
 		{"POST", "/jobs", sleeper, [...]int{ok, ok, ok, no, no, in}},
 		{"GET", "/jobs", "", [...]int{ok, ok, ok, ok, no, in}},
+		{"GET", "/plan", "", [...]int{ok, ok, ok, ok, no, in}},
 		{"GET", "/jobs/1", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/why", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/metrics", "", [...]int{ok, ok, ok, ok, gone, in}},

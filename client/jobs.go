@@ -67,6 +67,11 @@ func (c *Client) Why(ctx context.Context, id job.ID) (job.Explanation, error) {
 	return get[job.Explanation](ctx, c, jobPath(id)+"/why", nil)
 }
 
+// Plan is what runs, what waits, and how the queues share.
+func (c *Client) Plan(ctx context.Context) (job.PlanView, error) {
+	return get[job.PlanView](ctx, c, base+"/plan", nil)
+}
+
 // Metrics lists a job's points after a number: at most limit, or all that there are with 0.
 func (c *Client) Metrics(ctx context.Context, id job.ID, after int64, limit int) ([]job.Metric, error) {
 	l := List{Limit: limit}

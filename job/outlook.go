@@ -106,7 +106,14 @@ func (c *Core) foresee(j *Job, g *sched.Gang) {
 			return
 		}
 	}
-	if f := c.predictor.Forecast(j.work(), ran); f.From != "" {
+	f, known := c.forecasts[j.ID]
+	if !known || ran > 0 {
+		f = c.predictor.Forecast(j.work(), ran)
+	}
+	if ran == 0 {
+		c.forecasts[j.ID] = f
+	}
+	if f.From != "" {
 		g.Duration, g.Index = ran+f.Median, f.Index
 	}
 }
@@ -125,6 +132,7 @@ func (c *Core) learn(j *Job) {
 	if j.Kind == Service || j.Started == nil {
 		return
 	}
+	clear(c.forecasts) // what waits is foreseen anew
 	if j.State != Succeeded && j.State != Failed {
 		c.predictor.Gone(j.ID.String()) // canceled: it says nothing of such jobs
 		return

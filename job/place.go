@@ -60,8 +60,7 @@ func (c *Core) evict(j *Job, d sched.Decision) {
 	var names []string
 	for _, e := range d.Evictions {
 		names = append(names, "job/"+e.Gang)
-		n, _ := strconv.ParseInt(e.Gang, 10, 64)
-		victim := c.jobs[ID(n)]
+		victim := c.jobs[parseID(e.Gang)]
 		if victim == nil || victim.State == Stopping {
 			continue
 		}

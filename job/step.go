@@ -134,6 +134,7 @@ type Core struct {
 	jobs      map[ID]*Job
 	site      Site
 	predictor *sched.Predictor
+	forecasts map[ID]sched.Forecast // of what waits
 	outlook   outlook
 	ready     bool // the executor's truth was compared with ours once; nothing starts before
 	finishing map[ID]bool
@@ -156,7 +157,7 @@ type note struct {
 // From the jobs that have ended it learns how long such jobs take; they are given in the order in which they were
 // submitted.
 func NewCore(jobs []Job, site Site) *Core {
-	c := &Core{jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: site, predictor: sched.NewPredictor()}
+	c := &Core{jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: site, predictor: sched.NewPredictor(), forecasts: map[ID]sched.Forecast{}}
 	for _, j := range jobs {
 		c.predictor.Submitted(j.work())
 		if j.State.Terminal() {
@@ -292,8 +293,17 @@ func (j *Job) ref(index, attempt int) exec.TaskRef {
 
 // parseRef is the job of a reference; false when it is none of ours.
 func parseRef(r exec.TaskRef) (ID, bool) {
-	n, err := strconv.ParseInt(r.Job, 10, 64)
-	return ID(n), err == nil && n > 0
+	id := parseID(r.Job)
+	return id, id > 0
+}
+
+// parseID is the job of a number; 0 when it is none.
+func parseID(s string) ID {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return ID(n)
 }
 
 // clone shares nothing that a step changes in place. Spec, progress and times are replaced, never written into.

@@ -166,8 +166,8 @@ func (g Gang) need(n int) queue.Amount {
 	return a.Times(float64(n))
 }
 
-// use is what the running gang holds of its queue.
-func (r Running) use() queue.Use {
+// Use is what the running gang holds of its queue.
+func (r Running) Use() queue.Use {
 	return queue.Use{Queue: r.Gang.Queue, User: r.Gang.User, Amount: r.Gang.need(len(r.Placements))}
 }
 
@@ -179,8 +179,8 @@ func (r Running) ran(now time.Time) time.Duration {
 	return r.Gang.Ran + now.Sub(r.Started)
 }
 
-// ends is when it is expected to have ended, the zero time when nothing is known; sure is whether it will be then.
-func (r Running) ends(now time.Time) (at time.Time, sure bool) {
+// Ends is when it is expected to have ended, the zero time when nothing is known; sure is whether it will be then.
+func (r Running) Ends(now time.Time) (at time.Time, sure bool) {
 	if !r.Stopping.IsZero() {
 		return r.Stopping, true
 	}

@@ -35,8 +35,8 @@ func (p *planner) may(t *turn, r *runner) string {
 	if !v.Preemptible || !r.Stopping.IsZero() || r.evicted || len(r.Placements) == 0 {
 		return ""
 	}
-	if !p.line.Same(t.Turn, r.use()) {
-		if pre.Reclaim && p.line.Reclaim(t.Turn, r.use()) {
+	if !p.line.Same(t.Turn, r.Use()) {
+		if pre.Reclaim && p.line.Reclaim(t.Turn, r.Use()) {
 			return "reclaim"
 		}
 		return ""
@@ -206,7 +206,7 @@ func (p *planner) stop(v *victim) {
 		part.Placements = part.Placements[:len(part.Placements)-v.run.shrunk]
 	}
 	p.hall.Stop(part)
-	p.line.Release(part.use())
+	p.line.Release(part.Use())
 	if len(v.tasks) > 0 {
 		v.run.shrunk = len(v.tasks)
 	} else {
@@ -225,7 +225,7 @@ func (p *planner) restore(v *victim) {
 		part.Placements = part.Placements[:len(part.Placements)-v.run.shrunk]
 	}
 	p.hall.Start(part)
-	p.line.Return(part.use())
+	p.line.Return(part.Use())
 }
 
 func (p *planner) release(places []Placement) {
@@ -241,7 +241,7 @@ func (p *planner) wait(t *turn, d *Decision) bool {
 	for _, r := range p.running {
 		if !r.Stopping.IsZero() && !r.evicted {
 			p.hall.Stop(r.Running)
-			p.line.Release(r.use())
+			p.line.Release(r.Use())
 			stopping = append(stopping, r)
 			if r.Stopping.After(by) {
 				by = r.Stopping
@@ -254,7 +254,7 @@ func (p *planner) wait(t *turn, d *Decision) bool {
 	places := p.fits(t)
 	for _, r := range stopping {
 		p.hall.Start(r.Running)
-		p.line.Return(r.use())
+		p.line.Return(r.Use())
 	}
 	if places == nil {
 		return false

@@ -48,7 +48,7 @@ func (p *planner) calendar() {
 		}
 		h.at = p.hall.Clone()
 		for _, run := range p.running {
-			if end, _ := run.ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
+			if end, _ := run.Ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
 				h.at.Stop(run.Running)
 			}
 		}
@@ -61,7 +61,7 @@ func (p *planner) calendar() {
 
 // over is when a gang that starts now is expected to be done; zero when nobody knows.
 func (p *planner) over(g *Gang) time.Time {
-	end, _ := Running{Gang: *g, Started: p.s.Now}.ends(p.s.Now)
+	end, _ := Running{Gang: *g, Started: p.s.Now}.Ends(p.s.Now)
 	return end
 }
 
@@ -108,7 +108,7 @@ type moment struct {
 func (p *planner) moments() []moment {
 	var out []moment
 	add := func(r *Running) {
-		end, sure := r.ends(p.s.Now)
+		end, sure := r.Ends(p.s.Now)
 		out = append(out, moment{at: end, unknown: end.IsZero(), started: r.Started, run: r, sigma: !sure, left: end.Sub(p.s.Now)})
 	}
 	for _, r := range p.running {
@@ -171,7 +171,7 @@ func (p *planner) reserve(t *turn, d *Decision) bool {
 		x := hold{name: t.gang.ID, from: m.at, room: places, at: h, unknown: m.unknown}
 		if m.unknown {
 			x.from = p.s.Now.Add(time.Nanosecond) // whoever starts now may not be in its way
-		} else if end, _ := (Running{Gang: *t.gang, Started: m.at}).ends(m.at); !end.IsZero() {
+		} else if end, _ := (Running{Gang: *t.gang, Started: m.at}).Ends(m.at); !end.IsZero() {
 			x.to = end
 		}
 		if p.collides(&x, t.gang) {

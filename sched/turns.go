@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
@@ -81,13 +82,13 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 			p.horizon = 16
 		}
 	}
-	state := queue.State{Now: s.Now, Capacity: capacity(s), Past: s.Past}
+	state := queue.State{Now: s.Now, Capacity: Capacity(s.Nodes), Past: s.Past}
 	for i := range s.Running {
 		r := &runner{Running: s.Running[i]}
 		r.index = p.order(r.Gang, r.ran(s.Now))
 		p.running = append(p.running, r)
 		p.hall.Start(r.Running)
-		state.Held = append(state.Held, r.use())
+		state.Held = append(state.Held, r.Use())
 		if r.Gang.Array != "" {
 			p.arrays[r.Gang.Array]++
 		}
@@ -134,10 +135,10 @@ func fault(what string, err error) Reason {
 	return r
 }
 
-// capacity is what all nodes have together.
-func capacity(s Snapshot) (a queue.Amount) {
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
+// Capacity is what all nodes have together.
+func Capacity(nodes []fleet.Node) (a queue.Amount) {
+	for i := range nodes {
+		n := &nodes[i]
 		a.CPU += n.CPU
 		a.Memory += n.Memory
 		a.Storage += n.Storage

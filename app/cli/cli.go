@@ -122,7 +122,7 @@ Start with:
 func (e *env) commands() []commandGroup {
 	return []commandGroup{
 		{"Jobs", []*cobra.Command{
-			submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), metricsCommand(e), execCommand(e), whyCommand(e), cancelCommand(e), retryCommand(e),
+			submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), metricsCommand(e), execCommand(e), whyCommand(e), queueCommand(e), cancelCommand(e), retryCommand(e),
 		}},
 		{"Data, models and services", []*cobra.Command{
 			dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e),

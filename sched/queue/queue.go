@@ -203,6 +203,19 @@ func (t *Tree) Check(name string) error {
 	return errs.Errorf("queue.Check", errs.Invalid, "there is no queue %q; there are %s", name, strings.Join(t.Names(), ", "))
 }
 
+// Path is the whole name of a queue that gangs may name, "research/vision"; "" when there is none.
+func (t *Tree) Path(name string) string {
+	leaf := t.leaf(name)
+	if leaf < 0 {
+		return ""
+	}
+	var names []string
+	for _, at := range t.nodes[leaf].path {
+		names = append(names, t.nodes[at].Name)
+	}
+	return strings.Join(names, "/")
+}
+
 // leaf is the place of a queue that may hold gangs, -1 when there is none. Who names none goes to "default" or, where
 // that is not configured, to the first.
 func (t *Tree) leaf(name string) int {

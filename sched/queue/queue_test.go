@@ -280,3 +280,33 @@ func TestNoLineGoesOverALimitAndEachItemHasOneTurn(t *testing.T) {
 		}
 	}
 }
+
+func TestStandingsAddUpFromTheLeavesToTheTop(t *testing.T) {
+	tree, err := queue.New([]queue.Queue{{Name: "research"}, {Name: "vision", Parent: "research"}, {Name: "speech", Parent: "research"}, {Name: "ops"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := queue.State{
+		Capacity: queue.Amount{CPU: 10, Accelerators: 4},
+		Held: []queue.Use{
+			{Queue: "vision", Amount: queue.Amount{CPU: 1, Accelerators: 2}},
+			{Queue: "speech", Amount: queue.Amount{CPU: 4, Accelerators: 1}},
+			{Queue: "nowhere", Amount: queue.Amount{CPU: 4}},
+		},
+	}
+	got := tree.Standings(state, []queue.Item{{Queue: "ops"}, {Queue: "speech"}, {Queue: "research"}})
+	for i, want := range []queue.Standing{
+		{Held: queue.Amount{CPU: 5, Accelerators: 3}, Share: 0.75, Resource: "accelerators", Running: 2, Waiting: 1},
+		{Held: queue.Amount{CPU: 1, Accelerators: 2}, Share: 0.5, Resource: "accelerators", Running: 1},
+		{Held: queue.Amount{CPU: 4, Accelerators: 1}, Share: 0.4, Resource: "cpu", Running: 1, Waiting: 1},
+		{Resource: "cpu", Waiting: 1},
+	} {
+		want.Queue = got[i].Queue
+		if got[i] != want {
+			t.Errorf("%s stands as %+v, want %+v", got[i].Name, got[i], want)
+		}
+	}
+	if p := tree.Path("vision"); p != "research/vision" || tree.Path("nowhere") != "" {
+		t.Errorf("paths %q, %q", p, tree.Path("nowhere"))
+	}
+}

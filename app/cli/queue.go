@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/sched/queue"
+)
+
+func queueCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "queue", Aliases: []string{"queues"},
+		Short: "Show the queues' shares, and what waits in the order of turns, with the expected starts",
+		Args:  takes,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := e.connect()
+			if err != nil {
+				return err
+			}
+			v, err := c.Plan(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return e.show(v, func(w io.Writer) { e.plan(w, v) })
+		},
+	}
+}
+
+func (e *env) plan(w io.Writer, v job.PlanView) {
+	t := newTable("", "QUEUE", "IN", "WEIGHT>", "SHARE>", "OF", "GUARANTEED", "LIMIT", "RUNNING>", "WAITING>")
+	for _, q := range v.Queues {
+		t.row(q.Name, q.Parent, number(q.Weight), fmt.Sprintf("%.1f%%", 100*q.Share), q.Resource, amount(q.Guaranteed), amount(q.Limit), q.Running, q.Waiting)
+	}
+	e.print(w, t)
+	if len(v.Waiting) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t = newTable("", "TURN>", "JOB>", "NAME", "QUEUE", "PRIORITY>", "WAITS>", "STARTS", "OWNER", "REASON")
+	for _, j := range v.Waiting {
+		starts := ""
+		if j.Earliest != nil {
+			starts = fmt.Sprintf("in %s (%.0f%%)", short(max(j.Earliest.Sub(v.Now), time.Second)), 100*j.Confidence)
+		}
+		t.row(j.Position, j.Job, j.Name, j.Queue, j.Priority, short(v.Now.Sub(j.Since)), starts, j.Owner, j.Reason)
+	}
+	e.print(w, t)
+}
+
+// amount writes what is not zero.
+func amount(a queue.Amount) string {
+	var out []string
+	for _, part := range []struct {
+		some bool
+		text string
+	}{
+		{a.CPU > 0, number(a.CPU) + " cores"},
+		{a.Memory > 0, a.Memory.String()},
+		{a.Accelerators > 0, number(a.Accelerators) + " accelerators"},
+		{a.Storage > 0, a.Storage.String() + " storage"},
+		{a.Bandwidth > 0, a.Bandwidth.String()},
+		{a.Watts > 0, number(float64(a.Watts)) + " W"},
+	} {
+		if part.some {
+			out = append(out, part.text)
+		}
+	}
+	return strings.Join(out, ", ")
+}

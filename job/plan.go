@@ -1,0 +1,116 @@
+package job
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/sched"
+	"github.com/lineshaft/lineshaft/sched/queue"
+)
+
+// PlanView is the hall's work as last planned: who holds what and until when, who waits for what, and how the queues
+// share.
+type PlanView struct {
+	Now     time.Time        `json:"now"`
+	Queues  []queue.Standing `json:"queues"`
+	Running []PlannedRun     `json:"running"`
+	Waiting []PlannedWait    `json:"waiting"` // in the order of their turns
+}
+
+// PlannedRun is a job that holds resources.
+type PlannedRun struct {
+	Job         ID             `json:"job"`
+	Name        string         `json:"name"`
+	Owner       string         `json:"owner"`
+	Queue       string         `json:"queue"`
+	State       State          `json:"state"`
+	Priority    int            `json:"priority"`
+	Preemptible bool           `json:"preemptible"`
+	Placements  []PlannedPlace `json:"placements"`
+	Since       *time.Time     `json:"since,omitempty"`
+	Until       *time.Time     `json:"until,omitempty"` // expected end, where it can be told
+}
+
+// PlannedPlace is where one task runs.
+type PlannedPlace struct {
+	Task         int      `json:"task"`
+	Node         string   `json:"node"`
+	Accelerators []string `json:"accelerators,omitempty"`
+}
+
+// PlannedWait is a job, or a service's replica, that waits.
+type PlannedWait struct {
+	Job        ID         `json:"job"`
+	Name       string     `json:"name"`
+	Owner      string     `json:"owner"`
+	Queue      string     `json:"queue"`
+	Priority   int        `json:"priority"`
+	Position   int        `json:"position"` // 1 is first
+	Since      time.Time  `json:"since"`
+	Reason     string     `json:"reason"`
+	Earliest   *time.Time `json:"earliest,omitempty"`
+	Confidence float64    `json:"confidence,omitempty"`
+	Seconds    float64    `json:"duration_seconds,omitempty"` // expected, once it has started
+}
+
+// Plan is the last plan.
+func (r *Runner) Plan(ctx context.Context) (v PlanView, err error) {
+	err = r.call(ctx, func(l *loop) error {
+		v, err = l.core.view(l.o.Clock.Now(), l.o.Nodes())
+		return err
+	})
+	return v, err
+}
+
+func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
+	v := PlanView{Now: now, Running: []PlannedRun{}, Waiting: []PlannedWait{}}
+	tree, err := queue.New(c.site.Queues)
+	if err != nil {
+		return v, err
+	}
+	state := queue.State{Now: now, Capacity: sched.Capacity(nodes)}
+	for _, id := range c.ids() {
+		j := c.jobs[id]
+		live := j.running(now)
+		if len(live.Placements) == 0 {
+			continue
+		}
+		c.foresee(j, &live.Gang)
+		state.Held = append(state.Held, live.Use())
+		run := PlannedRun{
+			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(j.Spec.Queue), State: j.State, Priority: j.Priority,
+			Preemptible: j.Spec.Preemptible, Since: j.Started,
+		}
+		for _, p := range live.Placements {
+			run.Placements = append(run.Placements, PlannedPlace{p.Task, p.Node, p.Accelerators})
+		}
+		if end, _ := live.Ends(now); !end.IsZero() {
+			run.Until = &end
+		}
+		v.Running = append(v.Running, run)
+	}
+	var items []queue.Item
+	for _, d := range c.outlook.decisions {
+		i := slices.IndexFunc(c.outlook.snap.Queue, func(g sched.Gang) bool { return g.ID == d.Gang })
+		number, _, _ := strings.Cut(d.Gang, ".")
+		j := c.jobs[parseID(number)]
+		if len(d.Placements) > 0 && len(d.Evictions) == 0 || j == nil || i < 0 {
+			continue
+		}
+		g := c.outlook.snap.Queue[i]
+		items = append(items, queue.Item{ID: g.ID, Queue: g.Queue})
+		w := PlannedWait{
+			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(g.Queue), Priority: g.Priority, Position: len(items), Since: g.Since,
+			Reason: j.Reason, Confidence: d.Confidence, Seconds: g.Duration.Seconds(),
+		}
+		if !d.Earliest.IsZero() {
+			w.Earliest = &d.Earliest
+		}
+		v.Waiting = append(v.Waiting, w)
+	}
+	v.Queues = tree.Standings(state, items)
+	return v, nil
+}
