@@ -50,8 +50,9 @@ type change struct {
 // What bounds the search for one task.
 const (
 	pushDeep   = 2  // a task pushes one that pushes one
-	pushTries  = 48 // places that are tried at each depth
+	pushTries  = 16 // places that are tried at each depth
 	pushAtOnce = 2  // tasks that leave one node
+	swapTries  = 64 // pairs that are tried
 )
 
 // NewMover moves tasks in the hall, which must be changed through it alone from now on.
@@ -235,7 +236,7 @@ func (m *Mover) settle(w *holder, most, depth int) bool {
 		}
 		m.rollback(mark)
 	}
-	return false
+	return most-m.gone >= 2 && m.swap(w, &t)
 }
 
 // push is who would have to leave a node, the greatest last.
