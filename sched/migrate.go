@@ -49,8 +49,8 @@ type change struct {
 
 // What bounds the search for one task.
 const (
-	pushDeep   = 2  // a task pushes one that pushes one
-	pushTries  = 16 // places that are tried at each depth
+	pushDeep   = 3  // a task pushes one that pushes one that pushes one
+	pushTries  = 4  // places that are tried at each depth
 	pushAtOnce = 2  // tasks that leave one node
 	swapTries  = 64 // pairs that are tried
 )

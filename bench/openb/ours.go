@@ -47,7 +47,7 @@ func (l *lineshaft) place(p openb.Pod) bool {
 }
 
 // mostMoves is how many running pods may move so that one more starts.
-const mostMoves = 4
+const mostMoves = 6
 
 // study learns the mix from what has arrived: anew whenever that has grown by a quarter.
 func (l *lineshaft) study(p openb.Pod) {
