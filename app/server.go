@@ -31,6 +31,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
@@ -91,7 +92,7 @@ func Open(ctx context.Context, cfg Config, opt Options) (s *Server, err error) {
 	if s.lock, err = takeFolder(cfg.Data); err != nil {
 		return nil, err
 	}
-	for _, build := range []func(context.Context, Options) error{s.openRecords, s.openTrust, s.openModels, s.openJobs, s.openServing, s.openLoop, s.openSolver, s.bind} {
+	for _, build := range []func(context.Context, Options) error{s.openRecords, s.openTrust, s.openModels, s.openSolver, s.openJobs, s.openServing, s.openLoop, s.bind} {
 		if err := build(ctx, opt); err != nil {
 			s.Close()
 			return nil, err
@@ -168,8 +169,13 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
 		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
 	}
+	var solver sched.Solver
+	if s.solver.Built() {
+		solver = s.solver
+	}
 	s.jobs = job.NewRunner(job.Options{
-		Store: s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
+		Solver: solver,
+		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
 		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: job.DefaultSite(s.cfg.Queues),
 	})
 	return nil

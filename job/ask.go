@@ -230,7 +230,9 @@ func (r *Runner) Why(ctx context.Context, id ID) (Explanation, error) {
 	if err := r.call(ctx, func(l *loop) error { o = l.core.outlook; return nil }); err != nil {
 		return e, err
 	}
-	e.Outlook = o.of(gangs[0].ID)
+	if e.Outlook = o.of(gangs[0].ID); e.Outlook != nil {
+		e.Outlook.Plan = o.appraise(ctx, r.o.Solver)
+	}
 	return e, nil
 }
 

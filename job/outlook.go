@@ -43,6 +43,7 @@ func (s Site) admit(j Job) error {
 type outlook struct {
 	snap      sched.Snapshot
 	decisions []sched.Decision
+	appraised *appraisal
 }
 
 // Outlook is what a waiting job can expect, from the last plan's own record.
@@ -56,6 +57,7 @@ type Outlook struct {
 	Earliest   *time.Time `json:"earliest,omitempty"` // expected start, where it can be told
 	Confidence float64    `json:"confidence,omitempty"`
 	Changes    []Change   `json:"changes,omitempty"` // each planned, and each starts it now
+	Plan       *Appraisal `json:"plan,omitempty"`    // the last plan beside the best there could be
 }
 
 // Change would start a waiting job now.

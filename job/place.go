@@ -41,7 +41,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 	if len(snap.Queue) == 0 {
 		return
 	}
-	c.outlook = outlook{snap, sched.Plan(snap).Decisions}
+	c.outlook = outlook{snap, sched.Plan(snap).Decisions, &appraisal{}}
 	for _, d := range c.outlook.decisions {
 		j := waiting[d.Gang]
 		switch {

@@ -18,6 +18,8 @@ type PlanView struct {
 	Queues  []queue.Standing `json:"queues"`
 	Running []PlannedRun     `json:"running"`
 	Waiting []PlannedWait    `json:"waiting"` // in the order of their turns
+
+	Appraisal *Appraisal `json:"appraisal,omitempty"` // when something waits and the server has the solver
 }
 
 // PlannedRun is a job that holds resources.
@@ -58,10 +60,15 @@ type PlannedWait struct {
 
 // Plan is the last plan.
 func (r *Runner) Plan(ctx context.Context) (v PlanView, err error) {
+	var o outlook
 	err = r.call(ctx, func(l *loop) error {
+		o = l.core.outlook
 		v, err = l.core.view(l.o.Clock.Now(), l.o.Nodes())
 		return err
 	})
+	if err == nil && len(v.Waiting) > 0 {
+		v.Appraisal = o.appraise(ctx, r.o.Solver)
+	}
 	return v, err
 }
 

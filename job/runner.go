@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/lasting"
+	"github.com/lineshaft/lineshaft/sched"
 )
 
 // Options are what a Runner works with. Limits, Tick and Resync may be zero.
@@ -38,6 +39,7 @@ type Options struct {
 	Keep   int
 	Limits Limits
 	Site   Site          // how the hall is shared
+	Solver sched.Solver  // says how far a plan is from the best; may be nil
 	Tick   time.Duration // between looks at journals and at what is due; 500 ms
 	Resync time.Duration // between comparisons with all that the executor knows; 10 s
 }

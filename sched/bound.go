@@ -50,7 +50,10 @@ func (b Bound) Gap(worth float64) float64 {
 // of task, and nodes with the same free state are one group. The hall is not changed. The limit of iterations is the
 // options' (0 for none); when it is hit, the bound is the worth of all gangs, which is always true.
 func Relax(ctx context.Context, h *Hall, gangs []Gang, worth Worth, s Solver, o lp.Options) (Bound, error) {
-	r := newRelaxation(h, gangs, worth)
+	return relax(ctx, newRelaxation(h, gangs, worth), s, o)
+}
+
+func relax(ctx context.Context, r *relaxation, s Solver, o lp.Options) (Bound, error) {
 	b := Bound{Worth: r.total}
 	if len(r.kinds) == 0 {
 		return b, nil
@@ -118,7 +121,9 @@ func (h *Hall) Share(g Gang) float64 {
 	return share * float64(len(g.Tasks)) * math.Exp2(float64(min(max(g.Priority, -20), 20)))
 }
 
-// Appraisal is a plan beside the best there could be. Work is worth its Share of the hall.
+// Appraisal is a plan beside the best there could be. Work is worth its Share of the hall. The bound is of what could
+// start now; the prices are of the hall whole, for which what runs and what waits compete: where nothing is free, nothing
+// could start, and what is missing has its price all the same.
 type Appraisal struct {
 	Bound
 	Planned float64 // the worth of the gangs that the plan starts now
@@ -132,5 +137,16 @@ func Appraise(ctx context.Context, s Snapshot, plan Schedule, with Solver, o lp.
 		h.Start(r)
 	}
 	b, err := Relax(ctx, h, s.Queue, h.Share, with, o)
+	if err != nil {
+		return Appraisal{}, errs.E("sched.Appraise", errs.Other, err)
+	}
+	all := slices.Clone(s.Queue)
+	for _, r := range s.Running {
+		all = append(all, r.Gang)
+	}
+	contest := newRelaxation(NewHall(s.Nodes, s.Caps, s.Racks, s.mix()), all, h.Share)
+	contest.loose = 1e-3
+	whole, err := relax(ctx, contest, with, o)
+	b.Prices = whole.Prices
 	return Appraisal{Bound: b, Planned: Total(s.Queue, plan.Decisions, h.Share)}, errs.E("sched.Appraise", errs.Other, err)
 }

@@ -16,6 +16,7 @@ import (
 // each share is an edge as long as the share is large, what is left empty is an edge too (Valério de Carvalho's arc
 // flow for bin packing). So the bound knows that two shares of 600 do not fit into one device, whatever is free in sum.
 type relaxation struct {
+	loose   float64 // by this part more is let into each place than fits, so that what is short has the price and not the place
 	h       *Hall
 	kinds   []work
 	groups  []alike
@@ -172,7 +173,7 @@ func (r *relaxation) most(k, g int) (most int) {
 }
 
 func (r *relaxation) column(cost, most float64) int {
-	r.problem.Columns = append(r.problem.Columns, lp.Column{Cost: cost, Upper: most})
+	r.problem.Columns = append(r.problem.Columns, lp.Column{Cost: cost, Upper: most * (1 + r.loose)})
 	return len(r.problem.Columns) - 1
 }
 

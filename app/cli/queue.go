@@ -50,6 +50,7 @@ func (e *env) plan(w io.Writer, v job.PlanView) {
 		t.row(j.Position, j.Job, j.Name, j.Queue, j.Priority, short(v.Now.Sub(j.Since)), starts, j.Owner, j.Reason)
 	}
 	e.print(w, t)
+	e.appraisal(w, v.Appraisal)
 }
 
 // amount writes what is not zero.

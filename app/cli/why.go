@@ -104,6 +104,7 @@ func (e *env) expect(w io.Writer, o *job.Outlook) {
 		pairs = append(pairs, "starts", fmt.Sprintf("in %s at the latest, as far as is known (%.0f%% sure)", short(o.Earliest.Sub(e.now())), 100*o.Confidence))
 	}
 	e.details(w, pairs...)
+	e.appraisal(w, o.Plan)
 	if len(o.Changes) == 0 {
 		return
 	}
@@ -115,6 +116,32 @@ func (e *env) expect(w io.Writer, o *job.Outlook) {
 			means += "; it would stop " + strings.Join(c.Stops, ", ")
 		}
 		t.row(c.Field, c.From, c.To, means)
+	}
+	e.print(w, t)
+}
+
+// appraisal prints how good the plan is and what is scarce.
+func (e *env) appraisal(w io.Writer, a *job.Appraisal) {
+	if a == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nThe plan is at most %.1f%% below the best there could be", 100*a.Gap)
+	if len(a.Prices) == 0 {
+		fmt.Fprintln(w, ".")
+		return
+	}
+	fmt.Fprintln(w, ". What is scarce for all that runs and waits, and what\none more of it would be worth, as a part of the hall:")
+	t := newTable("", "SCARCE", "WHERE", "ONE MORE>")
+	for _, p := range a.Prices[:min(len(a.Prices), 5)] {
+		where := p.Where
+		if p.Nodes > 1 {
+			where = fmt.Sprintf("%s and %d like it", p.Where, p.Nodes-1)
+		}
+		name := p.Resource
+		if p.Model != "" {
+			name += " " + p.Model
+		}
+		t.row(name, where, number(p.Worth))
 	}
 	e.print(w, t)
 }
