@@ -484,8 +484,6 @@ func TestAJobThatMayBeStoppedGivesWayAndComesBack(t *testing.T) {
 	}
 	spec.Priority = 1
 	high := h.submit(spec)
-	h.until(low.ID, "told to stop", func(j job.Job) bool { return j.State == job.Stopping })
-	h.machine.exit(ref(low.ID, 0, 1), 143)
 	h.state(high.ID, job.Running)
 	j := h.state(low.ID, job.Queued)
 	if j.Attempt != 2 || j.RetriesLeft != 0 || j.Preempted == nil {
