@@ -2,7 +2,6 @@ package job
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -99,15 +98,18 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		}
 		v.Running = append(v.Running, run)
 	}
+	gangs := make(map[string]sched.Gang, len(c.outlook.snap.Queue))
+	for _, g := range c.outlook.snap.Queue {
+		gangs[g.ID] = g
+	}
 	var items []queue.Item
 	for _, d := range c.outlook.decisions {
-		i := slices.IndexFunc(c.outlook.snap.Queue, func(g sched.Gang) bool { return g.ID == d.Gang })
+		g := gangs[d.Gang]
 		number, _, _ := strings.Cut(d.Gang, ".")
 		j := c.jobs[parseID(number)]
-		if len(d.Placements) > 0 && len(d.Evictions) == 0 || j == nil || i < 0 {
+		if len(d.Placements) > 0 && len(d.Evictions) == 0 || j == nil {
 			continue
 		}
-		g := c.outlook.snap.Queue[i]
 		items = append(items, queue.Item{ID: g.ID, Queue: g.Queue})
 		w := PlannedWait{
 			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(g.Queue), Priority: g.Priority, Position: len(items), Since: g.Since,
