@@ -34,6 +34,7 @@ type Preemption struct {
 	Reclaim  bool          `json:"reclaim,omitempty"`  // what others borrowed of a queue's guaranteed amount
 	Order    bool          `json:"order,omitempty"`    // of the same queue and priority what the order puts far behind
 	Margin   float64       `json:"margin,omitempty"`   // how many times the other's index its own must be less; 2 when 0
+	One      bool          `json:"one,omitempty"`      // at most one gang stops for another, one that holds at least as many accelerators
 	Grace    time.Duration `json:"grace,omitempty"`    // to write a checkpoint
 	Cost     time.Duration `json:"cost,omitempty"`     // of stopping, restoring and going on, in the victim's time
 }

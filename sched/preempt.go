@@ -99,6 +99,10 @@ func (p *planner) victims(t *turn) []victim {
 			b.run.Started.Compare(a.run.Started), cmp.Compare(a.run.Running.Gang.ID, b.run.Running.Gang.ID))
 	}
 	slices.SortFunc(whole, order)
+	if p.s.Policy.Preempt.One {
+		whole = slices.DeleteFunc(whole, func(v victim) bool { return v.run.Running.Gang.devices() < t.gang.devices() })
+		return whole[:min(len(whole), 1)]
+	}
 	slices.SortFunc(parts, order)
 	all := append(parts, whole...)
 	return all[:min(len(all), maxVictims)]
