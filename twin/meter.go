@@ -7,12 +7,12 @@ import (
 	"github.com/lineshaft/lineshaft/sched"
 )
 
-// points is how many points a chart over time has.
-const points = 240
+// points is how many points a chart over time has at most. When time goes beyond them, two become one.
+const points = 480
 
 // meter adds up over time what runs and what waits.
 type meter struct {
-	from, to  time.Time // of the charts: while jobs come
+	from, to  time.Time // while jobs come; without an end where all come at once
 	total     float64   // accelerators of the hall; cores where it has none
 	cores     bool
 	now       time.Time
@@ -30,6 +30,8 @@ type meter struct {
 	waitTime  float64 // seconds while something waits
 	fragArea  float64
 	freeArea  float64
+	coming    point   // what was until to
+	width     float64 // seconds of a point
 	series    [points]point
 	queues    map[string]*tenant
 	queueKeys []string
@@ -50,6 +52,7 @@ type tenant struct {
 
 func newMeter(jobs []*state, nodes []fleet.Node) *meter {
 	m := &meter{from: jobs[0].Submit, to: jobs[len(jobs)-1].Submit, now: jobs[0].Submit, nodes: map[string]*room{}, queues: map[string]*tenant{}}
+	m.width = max(m.to.Sub(m.from).Seconds(), 1) / points
 	for _, n := range nodes {
 		m.total += float64(len(n.Accelerators))
 	}
@@ -104,23 +107,46 @@ func (m *meter) until(t time.Time) {
 
 // chart spreads what was over the points between now and t.
 func (m *meter) chart(t time.Time) {
-	width := m.to.Sub(m.from).Seconds() / points
-	if width <= 0 {
-		return
-	}
 	a, b := m.now.Sub(m.from).Seconds(), t.Sub(m.from).Seconds()
-	for i := max(int(a/width), 0); i < points; i++ {
-		lo, hi := max(a, float64(i)*width), min(b, float64(i+1)*width)
-		if hi <= lo {
+	if end := m.to.Sub(m.from).Seconds(); end <= 0 {
+		m.coming.add(m, b-a)
+	} else if a < end {
+		m.coming.add(m, min(b, end)-a)
+	}
+	for b > m.width*points {
+		m.fold()
+	}
+	for i := int(a / m.width); i < points; i++ {
+		lo, hi := max(a, float64(i)*m.width), min(b, float64(i+1)*m.width)
+		if float64(i)*m.width >= b {
 			break
 		}
-		p := &m.series[i]
-		p.seconds += hi - lo
-		p.allocated += m.allocated * (hi - lo)
-		p.waiting += float64(m.waitingN) * (hi - lo)
-		p.demand += m.demand * (hi - lo)
-		p.frag += m.partly * (hi - lo)
+		if hi > lo {
+			m.series[i].add(m, hi-lo)
+		}
 	}
+}
+
+// fold makes every two points one of twice the width.
+func (m *meter) fold() {
+	for i := range m.series {
+		p := point{}
+		if 2*i < points {
+			p = m.series[2*i]
+			q := m.series[2*i+1]
+			p.seconds, p.allocated, p.waiting, p.demand, p.frag = p.seconds+q.seconds, p.allocated+q.allocated, p.waiting+q.waiting, p.demand+q.demand, p.frag+q.frag
+		}
+		m.series[i] = p
+	}
+	m.width *= 2
+}
+
+func (p *point) add(m *meter, span float64) {
+	p.seconds += span
+	p.allocated += m.allocated * span
+	p.waiting += float64(m.waitingN) * span
+	p.demand += m.demand * span
+	p.frag += m.partly * span
 }
 
 func (m *meter) waits(j *state, sign int) {

@@ -140,7 +140,7 @@ func Replay(ctx context.Context, t Trace, o Options) (Report, error) {
 			return Report{}, errs.Errorf(op, errs.Conflict, "%d jobs wait and nothing will end any more; %s waits for %s", len(r.waiting), j.ID, r.reasons(j))
 		}
 		r.plan()
-		if o.Progress != nil && r.plans%1024 == 0 {
+		if o.Progress != nil && r.plans%64 == 0 {
 			o.Progress(r.done, len(r.jobs))
 		}
 	}

@@ -26,7 +26,7 @@ type Report struct {
 	Wait         Spread        `json:"wait"`            // all time not at work: the cost of being stopped too
 	Longest      float64       `json:"longest_wait"`    // the longest time at one stretch that a job waited
 	First        Spread        `json:"first_start"`     // from submission to the first start
-	Allocation   float64       `json:"allocation"`      // part of the hall that was allocated, until the last submission
+	Allocation   float64       `json:"allocation"`      // part of the hall that was allocated, until the last submission, or the last end where all come at once
 	Pressed      float64       `json:"allocation_wait"` // the same while something waited
 	Fragments    float64       `json:"fragmentation"`   // of what is free, the part on nodes that are in use in part
 	Useful       float64       `json:"utilisation"`     // part of the hall's time that was work that counted
@@ -42,6 +42,7 @@ type Report struct {
 	Treats       []string      `json:"treated,omitempty"`
 	Series       Series        `json:"series"`
 	Distribution []float64     `json:"jct_percentiles"` // 1st to 100th
+	Waits        []float64     `json:"wait_percentiles"`
 }
 
 // Spread is a distribution in short, in seconds.
@@ -63,7 +64,7 @@ type QueueReport struct {
 	Wait  Spread  `json:"wait"`
 }
 
-// Series is the charts' points, from the first submission to the last.
+// Series is the charts' points, from the first submission to the last end.
 type Series struct {
 	From      time.Time `json:"from"`
 	Step      float64   `json:"step"`
@@ -73,18 +74,23 @@ type Series struct {
 	Stranded  []float64 `json:"stranded"`
 }
 
-// spread sorts v.
+// spread sorts v. A percentile is the least value that at least that part of all do not exceed.
 func spread(v []float64) Spread {
 	if len(v) == 0 {
 		return Spread{}
 	}
 	slices.Sort(v)
-	at := func(q float64) float64 { return v[min(int(q*float64(len(v))), len(v)-1)] }
+	at := func(percent int) float64 { return percentile(v, percent) }
 	var sum float64
 	for _, x := range v {
 		sum += x
 	}
-	return Spread{Mean: sum / float64(len(v)), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: v[len(v)-1]}
+	return Spread{Mean: sum / float64(len(v)), P50: at(50), P90: at(90), P99: at(99), Max: v[len(v)-1]}
+}
+
+// percentile is the nearest rank of sorted values.
+func percentile(sorted []float64, percent int) float64 {
+	return sorted[max((percent*len(sorted)+99)/100-1, 0)]
 }
 
 func (r *replay) report(t Trace) Report {
@@ -102,8 +108,9 @@ func (r *replay) report(t Trace) Report {
 		out.Durations = "known"
 	case r.o.Predict:
 		out.Durations = "predicted"
-		e := r.predict.Errors()
-		out.Prediction = &e
+		if e := r.predict.Errors(); e.Runs > 0 {
+			out.Prediction = &e
+		}
 	default:
 		out.Durations = "unknown"
 	}
@@ -126,7 +133,8 @@ func (r *replay) report(t Trace) Report {
 	}
 	out.JCT, out.Wait, out.First = spread(jct), spread(wait), spread(first)
 	for i := range 100 {
-		out.Distribution = append(out.Distribution, jct[min((i+1)*len(jct)/100, len(jct)-1)])
+		out.Distribution = append(out.Distribution, percentile(jct, i+1))
+		out.Waits = append(out.Waits, percentile(wait, i+1))
 	}
 	if out.Makespan > 0 && m.total > 0 {
 		out.Useful = useful / m.total / out.Makespan
@@ -160,17 +168,15 @@ func (r *replay) report(t Trace) Report {
 // took is from submission to the end.
 func (r *replay) took(j *state) float64 { return j.ended.Sub(j.Submit).Seconds() }
 
-// charts fills what is measured while jobs come.
+// charts fills what is measured over time.
 func (r *replay) charts(out *Report) {
 	m := r.meter
-	var seconds, allocated, frag float64
-	out.Series = Series{From: m.from, Step: m.to.Sub(m.from).Seconds() / points}
+	out.Series = Series{From: m.from, Step: m.width}
 	for _, p := range m.series {
-		seconds, allocated, frag = seconds+p.seconds, allocated+p.allocated, frag+p.frag
+		if p.seconds <= 0 { // the end: until then every moment is measured
+			break
+		}
 		per := func(v float64) float64 {
-			if p.seconds <= 0 {
-				return 0
-			}
 			return math.Round(v/p.seconds*1000) / 1000
 		}
 		out.Series.Allocated = append(out.Series.Allocated, per(p.allocated))
@@ -178,10 +184,10 @@ func (r *replay) charts(out *Report) {
 		out.Series.Demand = append(out.Series.Demand, per(p.demand))
 		out.Series.Stranded = append(out.Series.Stranded, per(p.frag))
 	}
-	if seconds > 0 && m.total > 0 {
-		out.Allocation = allocated / seconds / m.total
-		if free := m.total*seconds - allocated; free > 1e-9 {
-			out.Fragments = frag / free
+	if c := m.coming; c.seconds > 0 && m.total > 0 {
+		out.Allocation = c.allocated / c.seconds / m.total
+		if free := m.total*c.seconds - c.allocated; free > 1e-9 {
+			out.Fragments = c.frag / free
 		}
 	}
 	if m.waitTime > 0 && m.total > 0 {

@@ -25,7 +25,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/twin"
 )
 
@@ -53,28 +52,6 @@ func main() {
 	}
 }
 
-// system is one policy with what it may know.
-type system struct {
-	name    string
-	policy  sched.Policy
-	oracle  bool
-	predict bool
-	stops   bool
-}
-
-func systems() []system {
-	stop := sched.Preemption{Order: true, Margin: 1}
-	ours := sched.WithForesight()
-	return []system{
-		{name: "fifo", policy: sched.Policy{Backfill: sched.Strict}},
-		{name: "easy", policy: sched.Policy{Backfill: sched.EASY}, oracle: true},
-		{name: "sjf", policy: sched.Policy{Order: sched.SJF}, oracle: true},
-		{name: "srtf", policy: sched.Policy{Order: sched.SRTF, Preempt: stop}, oracle: true, stops: true},
-		{name: "las", policy: sched.Policy{Order: sched.LAS, Preempt: stop}, stops: true},
-		{name: "lineshaft", policy: ours, predict: true, stops: true},
-	}
-}
-
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("philly", flag.ContinueOnError)
 	data := flags.String("data", filepath.Join("..", "shared", "data", "sched", "philly"), "folder with "+file)
@@ -88,16 +65,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if *cost < 0 {
 		return errors.New("--cost must not be negative")
 	}
-	var chosen []system
+	var chosen []twin.Rule
 	for name := range strings.SplitSeq(*names, ",") {
-		if name == "ours" {
-			name = "lineshaft"
+		rule, err := twin.Named(name)
+		if err != nil {
+			return err
 		}
-		i := slices.IndexFunc(systems(), func(s system) bool { return s.name == name })
-		if i < 0 {
-			return fmt.Errorf("there is no policy %q: choose from fifo, easy, sjf, srtf, las, lineshaft", name)
-		}
-		chosen = append(chosen, systems()[i])
+		chosen = append(chosen, rule)
 	}
 	var rows []row
 	for vc := range strings.SplitSeq(*vcs, ",") {
@@ -117,7 +91,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 }
 
 // cluster runs one virtual cluster under all systems.
-func cluster(ctx context.Context, path, vc string, chosen []system, cost time.Duration, log io.Writer) ([]row, error) {
+func cluster(ctx context.Context, path, vc string, chosen []twin.Rule, cost time.Duration, log io.Writer) ([]row, error) {
 	name, count, sized := strings.Cut(vc, ":")
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,12 +117,14 @@ func cluster(ctx context.Context, path, vc string, chosen []system, cost time.Du
 		}
 		base := 0.0
 		for _, s := range chosen {
-			if c > 0 && (!s.stops || c == 0) {
+			if c > 0 && !s.Policy.Preempt.Order {
 				continue
 			}
 			o := twin.Options{
-				Name: s.name, Nodes: twin.Nodes(nodes, perNode), Policy: s.policy, Oracle: s.oracle, Predict: s.predict,
-				Elapsed: func() time.Duration { return time.Since(begin) },
+				Name: s.Name, Nodes: twin.Nodes(nodes, perNode), Policy: s.Policy, Elapsed: func() time.Duration { return time.Since(begin) },
+			}
+			if err := o.Know(s.Know); err != nil {
+				return nil, err
 			}
 			o.Policy.Preempt.Cost = c
 			was := time.Now()
@@ -156,11 +132,11 @@ func cluster(ctx context.Context, path, vc string, chosen []system, cost time.Du
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(log, "%s %s: mean JCT %.2f h, longest wait %.1f h, %d stops, %.1f s\n", at, s.name, r.JCT.Mean/3600, r.Longest/3600, r.Stops, time.Since(was).Seconds())
-			if s.name == "srtf" {
+			fmt.Fprintf(log, "%s %s: mean JCT %.2f h, longest wait %.1f h, %d stops, %.1f s\n", at, s.Name, r.JCT.Mean/3600, r.Longest/3600, r.Stops, time.Since(was).Seconds())
+			if s.Name == "srtf" {
 				base = r.JCT.Mean
 			}
-			rows = append(rows, figures(at, s.name, r)...)
+			rows = append(rows, figures(at, s.Name, r)...)
 		}
 		if base > 0 {
 			rows = ratios(rows, at, base)
