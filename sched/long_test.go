@@ -21,6 +21,14 @@ func TestCampaignOfManyHistoriesWithMoves(t *testing.T) {
 	}
 }
 
+func TestCampaignOfManyHistoriesOfPlans(t *testing.T) {
+	seen := map[string]int{}
+	for seed := uint64(1000); seed < 11_000; seed++ {
+		runHistory(t, seed, 16, seen)
+	}
+	t.Log(seen)
+}
+
 func TestCampaignOfContests(t *testing.T) {
 	s := solve.New(solve.Config{Cache: t.TempDir()})
 	defer s.Close()

@@ -98,6 +98,7 @@ type batch struct {
 	key   string
 	last  time.Time
 	jobs  map[string]*known
+	alive [buckets]uint16 // those that have run, by how long
 	ended int
 	like  histogram // log likelihood of the batch's duration, from what ended
 	cache map[string]*histogram
@@ -171,13 +172,23 @@ func (p *Predictor) Submitted(g Gang) {
 // Ran tells how long a gang has run until now.
 func (p *Predictor) Ran(id string, ran time.Duration) {
 	if k := p.jobs[id]; k != nil {
+		k.batch.count(k, -1)
 		k.ran = ran
+		k.batch.count(k, 1)
+	}
+}
+
+// count keeps how many of the batch have run for how long.
+func (b *batch) count(k *known, by int) {
+	if k.ran > 0 {
+		b.alive[bucketOf(k.ran)] += uint16(by)
 	}
 }
 
 // Gone tells of a gang that left without having done its work: canceled, failed. It says nothing of durations.
 func (p *Predictor) Gone(id string) {
 	if k := p.jobs[id]; k != nil {
+		k.batch.count(k, -1)
 		delete(k.batch.jobs, id)
 		delete(p.jobs, id)
 	}
@@ -305,11 +316,9 @@ func (p *Predictor) together(k *known, own *histogram) *histogram {
 	if b.cache == nil || b.at != p.version {
 		b.cache, b.at = map[string]*histogram{}, p.version
 	}
-	var alive [buckets]uint16
-	for _, s := range b.jobs {
-		if s != k && s.ran > 0 {
-			alive[bucketOf(s.ran)]++
-		}
+	alive := b.alive
+	if k.ran > 0 {
+		alive[bucketOf(k.ran)]--
 	}
 	sig := make([]byte, 0, 64)
 	for i, n := range alive {
@@ -555,6 +564,7 @@ func (p *Predictor) UnmarshalJSON(raw []byte) error {
 		for _, j := range b.Jobs {
 			k := &known{id: j.ID, batch: out, ran: j.Ran, first: j.First}
 			out.jobs[j.ID], p.jobs[j.ID] = k, k
+			out.count(k, 1)
 		}
 		if b.Open {
 			p.batches[b.Key] = out

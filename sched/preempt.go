@@ -182,10 +182,11 @@ func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision)
 		p.stops = true
 		d.Evictions = append(d.Evictions, Eviction{Gang: v.run.Running.Gang.ID, Tasks: v.tasks, Why: v.why, By: by})
 	}
-	if p.s.Policy.Preempt.Grace > 0 { // until then what they hold is not free for others
+	if p.s.Policy.Preempt.Grace > 0 { // until then what they hold is not free for others, nor in their queues' limits
 		for i := range list {
 			if !kept[i] {
 				p.hall.Start(list[i].part())
+				p.line.Return(list[i].part().Use())
 			}
 		}
 	}

@@ -31,6 +31,7 @@ type planner struct {
 	stops    bool                   // something is told to stop
 
 	failed   map[turnKey][]Reason
+	fitted   map[turnKey]bool // had they been allowed to start, since the last that did
 	hopeless map[turnKey]bool
 }
 
@@ -69,7 +70,7 @@ func (p *planner) key(t *turn) turnKey {
 func plan(s Snapshot, tree *queue.Tree) Schedule {
 	p := &planner{
 		s: s, order: s.Policy.order(), hall: NewHall(s.Nodes, s.Caps, s.Racks, s.mix()), arrays: map[string]int{},
-		moved: map[string][]Placement{}, failed: map[turnKey][]Reason{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
+		moved: map[string][]Placement{}, failed: map[turnKey][]Reason{}, fitted: map[turnKey]bool{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {
 		p.depth = 40
@@ -200,15 +201,15 @@ func (g *Gang) waits() time.Time {
 
 // decide is one gang's turn.
 func (p *planner) decide(t *turn, d *Decision) {
-	if r, ok := p.early(t.gang); ok {
-		d.Reasons = []Reason{r}
-		return
-	}
+	why := p.early(t.gang)
 	if p.blocked != "" && p.s.Policy.Backfill == Strict {
-		d.Reasons = []Reason{{
+		why = append(why, Reason{
 			Constraint: "order", Needed: "that all before it have started", Offered: p.blocked + " waits",
 			Detail: "nobody passes a gang that waits",
-		}}
+		})
+	}
+	if len(why) > 0 {
+		d.Reasons = slices.Concat(why, p.quotas(t), p.lacks(t))
 		return
 	}
 	if p.place(t, d) || p.evict(t, d) {
@@ -232,6 +233,7 @@ func (p *planner) began(t *turn, d *Decision) {
 	g := t.gang
 	p.line.TakeOnly(t.Turn, g.need(len(d.Placements)))
 	p.occupy(g, d.Placements)
+	clear(p.fitted)
 	p.started = append(p.started, Running{Gang: *g, Placements: d.Placements, Started: p.s.Now})
 	if g.Array != "" {
 		p.arrays[g.Array]++
@@ -240,27 +242,27 @@ func (p *planner) began(t *turn, d *Decision) {
 }
 
 // early is why it is not the gang's time yet, whatever is free.
-func (p *planner) early(g *Gang) (Reason, bool) {
+func (p *planner) early(g *Gang) (out []Reason) {
 	now := p.s.Now
 	if g.NotBefore.After(now) {
-		return Reason{Constraint: "time", Needed: g.NotBefore.UTC().Format(time.RFC3339), Offered: now.UTC().Format(time.RFC3339), Detail: "it asks not to start sooner"}, true
+		out = append(out, Reason{Constraint: "time", Needed: g.NotBefore.UTC().Format(time.RFC3339), Offered: now.UTC().Format(time.RFC3339), Detail: "it asks not to start sooner"})
 	}
 	if g.Array != "" && g.ArrayLimit > 0 && p.arrays[g.Array] >= g.ArrayLimit {
-		return Reason{
+		out = append(out, Reason{
 			Constraint: "array", Needed: "1 of " + strconv.Itoa(g.ArrayLimit), Offered: "0",
 			Detail: fmt.Sprintf("%d of array %s run, as many as it allows at once", p.arrays[g.Array], g.Array),
-		}, true
+		})
 	}
 	if !g.Deferrable || len(p.s.Windows) == 0 {
-		return Reason{}, false
+		return out
 	}
 	if !g.Deadline.IsZero() && !now.Before(g.Deadline.Add(-g.Duration-max(g.Duration/4, time.Hour))) {
-		return Reason{}, false // there is no other time left
+		return out // there is no other time left
 	}
 	var next time.Time
 	for _, w := range p.s.Windows {
 		if !now.Before(w.From) && now.Before(w.To) {
-			return Reason{}, false
+			return out
 		}
 		if w.From.After(now) && (next.IsZero() || w.From.Before(next)) {
 			next = w.From
@@ -270,7 +272,51 @@ func (p *planner) early(g *Gang) (Reason, bool) {
 	if !next.IsZero() {
 		r.Detail = "the next window opens at " + next.UTC().Format(time.RFC3339)
 	}
-	return r, true
+	return append(out, r)
+}
+
+// quotas are the limits that the gang would exceed, an elastic one with the least that it starts with.
+func (p *planner) quotas(t *turn) (out []Reason) {
+	for _, o := range p.line.Overs(t.Turn, t.gang.need(t.gang.least())) {
+		out = append(out, Reason{Constraint: "quota", Needed: strings.TrimSpace(o.Needed + " " + o.Resource), Offered: o.Offered, Detail: o.String()})
+	}
+	return out
+}
+
+// least is how many tasks the gang starts with at least.
+func (g *Gang) least() int {
+	if g.Min > 0 {
+		return min(g.Min, len(g.Tasks))
+	}
+	return len(g.Tasks)
+}
+
+// lacks is what of the hall a gang would wait for that may not start for another reason, so that nobody removes one and
+// then meets the next.
+func (p *planner) lacks(t *turn) []Reason {
+	key := p.key(t)
+	if reasons, known := p.failed[key]; known {
+		return reasons
+	}
+	if p.fitted[key] {
+		return nil
+	}
+	got := p.hall.Place(*t.gang)
+	if len(got.Placements) == 0 {
+		p.failed[key] = got.Reasons
+		return got.Reasons
+	}
+	h := p.conflict(t.gang, got.Placements)
+	p.release(got.Placements)
+	if h == nil {
+		p.fitted[key] = len(p.holds) == 0
+		return nil
+	}
+	if places := p.beside(t.gang); places != nil {
+		p.release(places)
+		return nil
+	}
+	return []Reason{h.reason(p.over(t.gang))}
 }
 
 // place gives the gang its places if they are free, within its queue's limit and not held for others.
@@ -313,19 +359,13 @@ func (p *planner) place(t *turn, d *Decision) bool {
 // within is the gang as far as its queue's limit lets it: an elastic one may start smaller.
 func (p *planner) within(t *turn, d *Decision) (Gang, bool) {
 	g := *t.gang
-	over := p.line.Over(t.Turn)
-	if over == nil {
-		return g, true
-	}
-	if g.Min > 0 && g.Min <= len(g.Tasks) {
-		for n := len(g.Tasks) - 1; n >= g.Min; n-- {
-			if p.line.OverOnly(t.Turn, g.need(n)) == nil {
-				g.Tasks = g.Tasks[:n]
-				return g, true
-			}
+	for n, least := len(g.Tasks), g.least(); n >= least; n-- {
+		if p.line.OverOnly(t.Turn, g.need(n)) == nil {
+			g.Tasks = g.Tasks[:n]
+			return g, true
 		}
 	}
-	d.Reasons = []Reason{{Constraint: "quota", Needed: strings.TrimSpace(over.Needed + " " + over.Resource), Offered: over.Offered, Detail: over.String()}}
+	d.Reasons = slices.Concat(p.quotas(t), p.lacks(t))
 	return g, false
 }
 

@@ -333,19 +333,29 @@ func (l *Line) Over(t Turn) *Over { return l.over(t.leaf, l.items[t.Item].Need) 
 func (l *Line) OverOnly(t Turn, a Amount) *Over { return l.over(t.leaf, a) }
 
 func (l *Line) over(leaf int, need Amount) *Over {
+	if all := l.overs(leaf, need, 1); len(all) > 0 {
+		return &all[0]
+	}
+	return nil
+}
+
+// Overs are all the limits that so much more of the item's queue would exceed.
+func (l *Line) Overs(t Turn, a Amount) []Over { return l.overs(t.leaf, a, len(resources)*maxDepth) }
+
+func (l *Line) overs(leaf int, need Amount, most int) (out []Over) {
 	v := need.vector()
 	for _, at := range l.tree.nodes[leaf].path {
 		limit := l.tree.nodes[at].Limit.vector()
 		for r := range limit {
-			if limit[r] > 0 && v[r] > 0 && l.held[at][r]+v[r] > limit[r]+slack {
-				return &Over{
+			if limit[r] > 0 && v[r] > 0 && l.held[at][r]+v[r] > limit[r]+slack && len(out) < most {
+				out = append(out, Over{
 					Queue: l.tree.nodes[at].Name, Resource: resources[r], Needed: write(r, v[r]),
 					Offered: write(r, limit[r]-l.held[at][r]), Limit: write(r, limit[r]),
-				}
+				})
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 // Take counts what the item holds from now on.
