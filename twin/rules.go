@@ -29,6 +29,7 @@ func Knowledge() []string { return []string{Predicted, Known, Unknown} }
 // Rules are the named policies: the product's own first.
 func Rules() []Rule {
 	stop := sched.Preemption{Order: true, Margin: 1}
+	one := sched.Preemption{Order: true, Margin: 1, One: true}
 	return []Rule{
 		{"lineshaft", "the product's own: least expected work first, by predictions; every wait is bounded", sched.WithForesight(), Predicted},
 		{"fifo", "by age, nobody passes", sched.Policy{Backfill: sched.Strict}, Unknown},
@@ -36,7 +37,8 @@ func Rules() []Rule {
 		{"easy", "by age, who does not delay the first may pass", sched.Policy{Backfill: sched.EASY}, Known},
 		{"conservative", "by age, who delays nobody may pass", sched.Policy{Backfill: sched.Conservative}, Known},
 		{"sjf", "shortest first", sched.Policy{Order: sched.SJF}, Known},
-		{"srtf", "shortest remaining time first, stopping others", sched.Policy{Order: sched.SRTF, Preempt: stop}, Known},
+		{"srtf", "shortest remaining time first, stopping one at least as large for each of the first three", sched.Policy{Order: sched.SRTF, Preempt: one, Depth: 3}, Known},
+		{"srtf-any", "shortest remaining time first, stopping whatever makes room", sched.Policy{Order: sched.SRTF, Preempt: stop}, Known},
 		{"las", "least attained service first, stopping others", sched.Policy{Order: sched.LAS, Preempt: stop}, Unknown},
 	}
 }
