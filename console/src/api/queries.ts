@@ -1,6 +1,6 @@
 import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { ApiError, call, get, part, query } from './client';
-import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Overview, Policy, Service, Why } from './types';
+import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Overview, Plan, Policy, Service, Why } from './types';
 
 export function newClient(): QueryClient {
   return new QueryClient({
@@ -45,6 +45,7 @@ export const useJobs = (state: JobState | '') =>
 
 export const useJob = (id: number) => useQuery({ queryKey: ['job', id], queryFn: ({ signal }) => get<Job>(`/jobs/${id}`, signal) });
 export const useWhy = (id: number) => useQuery({ queryKey: ['why', id], queryFn: ({ signal }) => get<Why>(`/jobs/${id}/why`, signal) });
+export const usePlan = () => useQuery({ queryKey: ['plan'], queryFn: ({ signal }) => get<Plan>('/plan', signal) });
 
 /** All points of a job so far. A later look asks only for what came after the last one. */
 export function useMetrics(id: number) {
@@ -143,6 +144,7 @@ export function applier(client: QueryClient, wait = 400) {
             stale('job', j.id);
             stale('jobs');
             stale('why', j.id);
+            stale('plan');
           }
         } else if (!quiet) {
           stale('jobs');

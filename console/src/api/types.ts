@@ -25,7 +25,26 @@ export interface Job {
   attempt: number; retries_left: number; created: string; started?: string; finished?: string;
   progress?: Progress; tasks: Task[] | null; model?: { name: string; version: number }; reasons?: Reason[]; not_before?: string;
 }
-export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null }
+export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null; outlook?: Outlook }
+/** What a waiting job can expect. */
+export interface Outlook {
+  queue: string; position: number; of: number; share: number; resource?: string; priority: number;
+  earliest?: string; confidence?: number; changes?: Change[]; plan?: Appraisal;
+}
+/** One change of the specification that would start the job now. */
+export interface Change { field: string; from: string; to: string; means: string; stops?: string[] }
+export interface Price { resource: string; worth: number; has: number; where: string; nodes: number; model?: string }
+export interface Appraisal { planned: number; bound: number; gap: number; prices: Price[] }
+export interface Amount { cpu?: number; memory?: number; storage?: number; accelerators?: number; bandwidth?: number; watts?: number }
+export interface Queue {
+  name: string; parent?: string; weight?: number; guaranteed?: Amount; limit?: Amount;
+  held: Amount; share: number; resource: string; running: number; waiting: number;
+}
+export interface Waiting {
+  job: number; name: string; owner: string; queue: string; priority: number; position: number; since: string; reason: string;
+  earliest?: string; confidence?: number; duration_seconds?: number;
+}
+export interface Plan { now: string; queues: Queue[]; running: { job: number }[]; waiting: Waiting[]; appraisal?: Appraisal }
 export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
 
 export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }

@@ -15,6 +15,7 @@ import { kind } from '../ui/words';
 import { readable, yaml } from '../ui/yaml';
 import { Curves } from './job/Curves';
 import { Log } from './job/Log';
+import { Outlook } from './job/Outlook';
 
 export default function Job() {
   const { t } = useT();
@@ -108,6 +109,7 @@ function WhyCard({ j }: { j: Record }) {
             <>
               <p className="b break">{why.data.summary}</p>
               {!!why.data.reasons?.length && <Reasons reasons={why.data.reasons} />}
+              {why.data.outlook && <Outlook o={why.data.outlook} />}
             </>
           )}
     </Card>

@@ -7,6 +7,7 @@ import { useT } from '../i18n';
 import { Plus } from '../ui/icons';
 import { Ago, Bar, Card, Empty, JobPill, Problem, SkeletonRows, useNow, useTitle } from '../ui/parts';
 import { jobState, kind } from '../ui/words';
+import { Plan } from './jobs/Plan';
 
 export default function Jobs() {
   const { t, lang } = useT();
@@ -18,32 +19,35 @@ export default function Jobs() {
   const items = jobs.data?.pages.flatMap((p) => p.items ?? []) ?? [];
   const pick = (s: JobState | '') => setParams(s ? { state: s } : {}, { replace: true });
   return (
-    <Card
-      title={t('nav.jobs')} note={jobs.data && t('count', { n: number(items.length, lang) + (jobs.hasNextPage ? '+' : '') })}
-      right={<Button leftSection={<Plus size={14} />} component={Link} to="/jobs/new">{t('submit')}</Button>}
-    >
-      <div className="filters b" role="group" aria-label={t('jobs.filter')}>
-        <button type="button" aria-pressed={state === ''} onClick={() => pick('')}>{t('all')}</button>
-        {jobStates.map((s) => <button key={s} type="button" aria-pressed={state === s} onClick={() => pick(s)}>{t(jobState[s])}</button>)}
-      </div>
-      {jobs.error && <div className="b"><Problem error={jobs.error} retry={() => void jobs.refetch()} /></div>}
-      {!jobs.isPending && !jobs.error && items.length === 0 ? (
-        <Empty command={state ? `lineshaft jobs --state ${state}` : 'lineshaft submit examples/mnist/train.yaml'}>{state ? t('jobs.empty.state', { state: t(jobState[state]) }) : t('jobs.empty')}</Empty>
-      ) : (
-        <div className="scroll" style={{ minHeight: 200 }}>
-          <table className="t">
-            <thead>
-              <tr>
-                <th className="right wide-only" style={{ width: 60 }}>{t('id')}</th><th>{t('name')}</th><th>{t('state')}</th><th>{t('progress')}</th>
-                <th className="wide-only">{t('kind')}</th><th className="wide-only">{t('owner')}</th><th className="wide-only">{t('created')}</th><th className="right wide-only">{t('duration')}</th>
-              </tr>
-            </thead>
-            <tbody>{jobs.isPending ? <SkeletonRows rows={6} columns={8} /> : items.map((j) => <Row key={j.id} j={j} />)}</tbody>
-          </table>
+    <>
+      <Card
+        title={t('nav.jobs')} note={jobs.data && t('count', { n: number(items.length, lang) + (jobs.hasNextPage ? '+' : '') })}
+        right={<Button leftSection={<Plus size={14} />} component={Link} to="/jobs/new">{t('submit')}</Button>}
+      >
+        <div className="filters b" role="group" aria-label={t('jobs.filter')}>
+          <button type="button" aria-pressed={state === ''} onClick={() => pick('')}>{t('all')}</button>
+          {jobStates.map((s) => <button key={s} type="button" aria-pressed={state === s} onClick={() => pick(s)}>{t(jobState[s])}</button>)}
         </div>
-      )}
-      {jobs.hasNextPage && <div className="b"><Button variant="default" loading={jobs.isFetchingNextPage} onClick={() => void jobs.fetchNextPage()}>{t('more')}</Button></div>}
-    </Card>
+        {jobs.error && <div className="b"><Problem error={jobs.error} retry={() => void jobs.refetch()} /></div>}
+        {!jobs.isPending && !jobs.error && items.length === 0 ? (
+          <Empty command={state ? `lineshaft jobs --state ${state}` : 'lineshaft submit examples/mnist/train.yaml'}>{state ? t('jobs.empty.state', { state: t(jobState[state]) }) : t('jobs.empty')}</Empty>
+        ) : (
+          <div className="scroll" style={{ minHeight: 200 }}>
+            <table className="t">
+              <thead>
+                <tr>
+                  <th className="right wide-only" style={{ width: 60 }}>{t('id')}</th><th>{t('name')}</th><th>{t('state')}</th><th>{t('progress')}</th>
+                  <th className="wide-only">{t('kind')}</th><th className="wide-only">{t('owner')}</th><th className="wide-only">{t('created')}</th><th className="right wide-only">{t('duration')}</th>
+                </tr>
+              </thead>
+              <tbody>{jobs.isPending ? <SkeletonRows rows={6} columns={8} /> : items.map((j) => <Row key={j.id} j={j} />)}</tbody>
+            </table>
+          </div>
+        )}
+        {jobs.hasNextPage && <div className="b"><Button variant="default" loading={jobs.isFetchingNextPage} onClick={() => void jobs.fetchNextPage()}>{t('more')}</Button></div>}
+      </Card>
+      <Plan />
+    </>
   );
 }
 

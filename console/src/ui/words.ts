@@ -20,6 +20,7 @@ const roles: Record<string, Key> = { admin: 'role.admin', developer: 'role.devel
 const constraints: Record<string, Key> = {
   cpu: 'constraint.cpu', memory: 'constraint.memory', disk: 'constraint.disk', accelerators: 'constraint.accelerators', nodes: 'constraint.nodes', gang: 'constraint.gang', storage: 'constraint.storage', bandwidth: 'constraint.bandwidth',
   power: 'constraint.power', 'power cap': 'constraint.powercap', uplink: 'constraint.uplink', model: 'constraint.model', topology: 'constraint.topology',
+  quota: 'constraint.quota', order: 'constraint.order', room: 'constraint.room', stopping: 'constraint.room', reservation: 'constraint.reservation', time: 'constraint.time', window: 'constraint.time', array: 'constraint.array',
 };
 const verbs: Record<string, Key> = { restart_task: 'verb.restart_task' };
 const events: Record<string, Key> = {

@@ -1,0 +1,73 @@
+import { Link } from 'react-router';
+import { usePlan } from '../../api/queries';
+import type { Amount, Queue, Waiting } from '../../api/types';
+import { bytes, number, percent, span } from '../../format';
+import { useT } from '../../i18n';
+import { Bar, Card, useNow } from '../../ui/parts';
+import { constraint } from '../../ui/words';
+
+/** Who waits in the order of turns, and how the queues share. It is not there while nothing waits and nobody shares. */
+export function Plan() {
+  const { t, lang } = useT();
+  const { data } = usePlan();
+  if (!data || (data.waiting.length === 0 && data.queues.length < 2)) return null;
+  return (
+    <>
+      <Card className="c8" title={t('plan.waiting')} note={data.appraisal ? t('plan.gap.value', { p: percent(data.appraisal.gap, lang, 1) }) : <code>lineshaft queue</code>}>
+        {data.waiting.length === 0 ? <p className="empty">{t('plan.none')}</p> : (
+          <div className="scroll" style={{ maxHeight: 320 }} tabIndex={0} role="group" aria-label={t('plan.waiting')}>
+            <table className="t">
+              <thead>
+                <tr>
+                  <th className="right" style={{ width: 50 }}>{t('plan.position')}</th><th>{t('name')}</th><th>{t('plan.queue')}</th>
+                  <th className="wide-only">{t('plan.since')}</th><th>{t('plan.starts')}</th><th className="wide-only">{t('why')}</th>
+                </tr>
+              </thead>
+              <tbody>{data.waiting.slice(0, 200).map((w) => <Row key={`${w.job}.${w.position}`} w={w} />)}</tbody>
+            </table>
+          </div>
+        )}
+      </Card>
+      <Card className="c4" title={t('plan.shares')} note={t('plan.shares.note')}>
+        <ul className="b queues">{data.queues.map((q) => <Share key={q.name} q={q} />)}</ul>
+      </Card>
+    </>
+  );
+}
+
+function Row({ w }: { w: Waiting }) {
+  const { t, lang } = useT();
+  const now = useNow();
+  return (
+    <tr>
+      <td className="right num">{number(w.position, lang)}</td>
+      <td className="clip" style={{ maxWidth: 200 }}><Link to={`/jobs/${w.job}`} className="name">{w.name}</Link> <span className="mono dim">#{w.job}</span></td>
+      <td>{w.queue}</td>
+      <td className="wide-only num">{span(Math.max(0, (now - Date.parse(w.since)) / 1000), lang)}</td>
+      <td className="num" style={{ whiteSpace: 'nowrap' }}>{w.earliest ? <>{t('plan.in', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) })} <span className="dim">{percent(w.confidence ?? 0, lang)}</span></> : <span className="dim">{t('plan.unknown')}</span>}</td>
+      <td className="wide-only dim clip" style={{ maxWidth: 220 }} title={w.reason}>{w.reason}</td>
+    </tr>
+  );
+}
+
+function Share({ q }: { q: Queue }) {
+  const { t, lang } = useT();
+  const amount = (a: Amount | undefined) => [
+    a?.cpu && t('node.cores', { n: number(a.cpu, lang) }),
+    a?.memory && bytes(a.memory, lang),
+    a?.accelerators && t('resources.accelerators', { n: number(a.accelerators, lang) }),
+  ].filter(Boolean).join(', ');
+  const guaranteed = amount(q.guaranteed);
+  const limit = amount(q.limit);
+  return (
+    <li>
+      <div className="row"><b>{q.parent ? `${q.parent}/${q.name}` : q.name}</b><span className="dim">{t('plan.share', { share: percent(q.share, lang), resource: constraint(t, q.resource) })}</span></div>
+      <Bar wide fraction={q.share} label={q.name} />
+      <p className="dim">
+        {t('plan.counts', { running: q.running, waiting: q.waiting })}
+        {guaranteed && ` · ${t('plan.guaranteed', { amount: guaranteed })}`}
+        {limit && ` · ${t('plan.limit', { amount: limit })}`}
+      </p>
+    </li>
+  );
+}
