@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -110,6 +111,7 @@ type replay struct {
 	decided int
 	spent   time.Duration
 	done    int
+	counts  map[string]*sched.Weighted // of what waits, by ask; where the queue is cut short
 }
 
 // Replay runs the trace to its end.
@@ -130,6 +132,9 @@ func Replay(ctx context.Context, t Trace, o Options) (Report, error) {
 	slices.SortStableFunc(r.jobs, func(a, b *state) int { return a.Submit.Compare(b.Submit) })
 	r.now = r.jobs[0].Submit
 	r.past = queue.Past{At: r.now, Half: o.Half}
+	if r.strictly() {
+		r.counts = map[string]*sched.Weighted{}
+	}
 	r.meter = newMeter(r.jobs, o.Nodes)
 	for r.next < len(r.jobs) || len(r.waiting) > 0 || len(r.running) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -239,6 +244,7 @@ func (r *replay) advance() bool {
 		r.next++
 		j.waits = j.Submit
 		r.waiting = append(r.waiting, j)
+		r.count(j, 1)
 		r.meter.waits(j, 1)
 		if r.o.Predict {
 			r.predict.Submitted(j.gang)
@@ -306,6 +312,16 @@ func (r *replay) plan() {
 		if len(r.waiting) == 0 {
 			return
 		}
+		if !r.once() {
+			return
+		}
+	}
+}
+
+// once plans and does what was decided; true when something was stopped at once. Where nobody passes, what is behind the
+// first that is blocked is not planned at all: a backlog of thousands would be looked at whenever a job comes or ends.
+func (r *replay) once() (again bool) {
+	for {
 		before := time.Duration(0)
 		if r.o.Elapsed != nil {
 			before = r.o.Elapsed()
@@ -317,16 +333,69 @@ func (r *replay) plan() {
 		}
 		r.plans++
 		r.decided += len(p.Decisions)
-		if !r.apply(p) {
-			return
+		was := len(r.waiting)
+		again = r.apply(p) || again
+		if was-len(r.waiting) < len(s.Queue) || len(r.waiting) == 0 {
+			return again
 		}
 	}
+}
+
+// headMost is how many are planned at a time where nobody passes.
+const headMost = 16
+
+// strictly says that jobs start in the order in which they came, whatever the plan: the head of the queue is enough.
+func (r *replay) strictly() bool {
+	p := r.o.Policy
+	if p.Backfill != sched.Strict || p.Order != "" && p.Order != sched.FIFO || p.Preempt != (sched.Preemption{}) || p.Overdue > 0 || p.Rules.Ageing > 0 || len(r.o.Queues) > 1 {
+		return false
+	}
+	for _, j := range r.jobs {
+		if j.Priority != r.jobs[0].Priority || !j.gang.NotBefore.IsZero() || !j.gang.Deadline.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// count keeps the mix of what waits where only the head of the queue is planned.
+func (r *replay) count(j *state, by float64) {
+	if r.counts == nil {
+		return
+	}
+	key := j.shape()
+	w := r.counts[key]
+	if w == nil {
+		w = &sched.Weighted{Ask: j.Each}
+		r.counts[key] = w
+	}
+	w.Weight += by * float64(len(j.gang.Tasks))
+}
+
+// head is what is planned of the queue. Jobs that came at the same moment stay together.
+func (r *replay) head(s *sched.Snapshot) []*state {
+	if r.counts == nil || len(r.waiting) <= headMost {
+		return r.waiting
+	}
+	n := headMost
+	for n < len(r.waiting) && r.waiting[n].Submit.Equal(r.waiting[n-1].Submit) {
+		n++
+	}
+	if len(s.Mix) == 0 { // the plan does not see the rest, which is work that is expected
+		for _, j := range r.running {
+			s.Mix = append(s.Mix, sched.Weighted{Ask: j.Each, Weight: float64(len(j.places))})
+		}
+		for _, key := range slices.Sorted(maps.Keys(r.counts)) {
+			s.Mix = append(s.Mix, *r.counts[key])
+		}
+	}
+	return r.waiting[:n]
 }
 
 func (r *replay) snapshot() sched.Snapshot {
 	s := sched.Snapshot{
 		Now: r.now, Nodes: r.o.Nodes, Racks: r.o.Racks, Caps: r.o.Caps, Queues: r.o.Queues, Past: r.past, Policy: r.o.Policy, Mix: r.o.Mix,
-		Running: make([]sched.Running, 0, len(r.running)), Queue: make([]sched.Gang, 0, len(r.waiting)),
+		Running: make([]sched.Running, 0, len(r.running)), Queue: make([]sched.Gang, 0, min(len(r.waiting), 1024)),
 	}
 	if r.o.Predict {
 		s.Policy.Spread = r.predict.Errors().Factor
@@ -340,7 +409,7 @@ func (r *replay) snapshot() sched.Snapshot {
 		s.Running = append(s.Running, sched.Running{Gang: g, Placements: j.places, Started: j.begins, Stopping: j.stopping, Kept: j.kept})
 	}
 	slices.SortFunc(s.Running, func(a, b sched.Running) int { return cmp.Compare(a.Gang.ID, b.Gang.ID) })
-	for _, j := range r.waiting {
+	for _, j := range r.head(&s) {
 		g := j.gang
 		r.tell(j, &g, j.ran)
 		s.Queue = append(s.Queue, g)
@@ -418,6 +487,7 @@ func (r *replay) start(j *state, d *sched.Decision) {
 		j.first = r.now
 	}
 	j.longest = max(j.longest, r.now.Sub(j.waits))
+	r.count(j, -1)
 	r.meter.waits(j, -1)
 	r.meter.runs(j, 1)
 	heap.Push(&r.running, j)
