@@ -138,7 +138,7 @@ func (s *sheet) job(row []string, c Columns, has func(string) bool, n int) (j Jo
 	j.Each.CPU = cpu
 	if m := text("memory"); m != "" {
 		b, err := units.ParseBytes(m)
-		if err != nil || b > 1<<55 {
+		if err != nil || b < 0 || b > mostMemory {
 			return j, c.of("memory") + " is no size"
 		}
 		j.Each.Memory = b

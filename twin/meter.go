@@ -67,9 +67,9 @@ func newMeter(jobs []*state, nodes []fleet.Node) *meter {
 		m.nodes[n.Name] = r
 	}
 	for _, j := range jobs {
-		if m.queues[j.Queue] == nil {
-			m.queues[j.Queue] = &tenant{}
-			m.queueKeys = append(m.queueKeys, j.Queue)
+		if m.queues[j.tenant()] == nil {
+			m.queues[j.tenant()] = &tenant{}
+			m.queueKeys = append(m.queueKeys, j.tenant())
 		}
 	}
 	return m
@@ -79,7 +79,7 @@ func (m *meter) size(places []sched.Placement, j *state) float64 {
 	if m.cores {
 		return float64(len(places)) * j.Each.CPU
 	}
-	return j.gang0(places)
+	return j.devices(places)
 }
 
 // until lets time pass in which nothing changes.
@@ -151,12 +151,12 @@ func (p *point) add(m *meter, span float64) {
 
 func (m *meter) waits(j *state, sign int) {
 	m.waitingN += sign
-	each := j.gang0(make([]sched.Placement, max(j.Tasks, 1)))
+	each := j.devices(make([]sched.Placement, max(j.Tasks, 1)))
 	if m.cores {
 		each = float64(max(j.Tasks, 1)) * j.Each.CPU
 	}
 	m.demand += float64(sign) * each
-	m.queues[j.Queue].active += sign
+	m.queues[j.tenant()].active += sign
 }
 
 func (m *meter) runs(j *state, sign int) {
@@ -165,7 +165,7 @@ func (m *meter) runs(j *state, sign int) {
 	n := m.size(j.places, j)
 	m.allocated += s * n
 	m.free -= s * n
-	q := m.queues[j.Queue]
+	q := m.queues[j.tenant()]
 	q.active += sign
 	q.held += s * n
 	each := n / float64(max(len(j.places), 1))

@@ -54,11 +54,16 @@ func open(in io.Reader, strict bool, needed ...string) (*sheet, error) {
 		}
 		src = z
 	}
-	s := &sheet{csv: csv.NewReader(src), column: map[string]int{}, strict: strict}
-	s.csv.FieldsPerRecord, s.csv.LazyQuotes, s.csv.ReuseRecord = -1, true, true
+	s := &sheet{csv: csv.NewReader(&bounded{src, mostBytes}), column: map[string]int{}, strict: strict}
+	s.csv.FieldsPerRecord, s.csv.ReuseRecord = -1, true
 	head, err := s.csv.Read()
-	if err != nil {
-		return nil, errs.Errorf(op, errs.Invalid, "the trace has no header that can be read: %v", err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, errs.Errorf(op, errs.Invalid, "the trace is empty: its first line names the columns")
+	case errs.Is(err, errs.TooLarge):
+		return nil, err
+	case err != nil:
+		return nil, errs.Errorf(op, errs.Corrupt, "the trace has no header that can be read: %w", err)
 	}
 	for i, h := range head {
 		h = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))
@@ -76,25 +81,50 @@ func open(in io.Reader, strict bool, needed ...string) (*sheet, error) {
 	return s, nil
 }
 
+// bounded ends with an error where a file is larger than any trace: a small gzip file can hold a huge one.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errs.Errorf("twin.Read", errs.TooLarge, "the trace has more than %v", units.Bytes(mostBytes))
+	}
+	return n, err
+}
+
 // next is the next row; nil at the end.
 func (s *sheet) next() ([]string, error) {
+	const op = "twin.Read"
 	for {
 		row, err := s.csv.Read()
 		if errors.Is(err, io.EOF) {
 			return nil, nil
 		}
-		s.line, _ = s.csv.FieldPos(0)
+		if err == nil || errors.Is(err, csv.ErrFieldCount) {
+			s.line, _ = s.csv.FieldPos(0)
+		}
 		var wrong *csv.ParseError
+		cause := "a row that is no CSV"
 		switch {
 		case err == nil && s.line > mostRows:
-			return nil, errs.Errorf("twin.Read", errs.TooLarge, "the trace has more than %d lines", mostRows)
+			return nil, errs.Errorf(op, errs.TooLarge, "the trace has more than %d lines", mostRows)
+		case err == nil && len(row) > len(s.head):
+			cause = "more columns than the header"
 		case err == nil:
 			return row, nil
+		case errs.Is(err, errs.TooLarge):
+			return nil, err
 		case !errors.As(err, &wrong):
-			return nil, errs.Errorf("twin.Read", errs.Corrupt, "the trace breaks off after line %d: %v", s.line, err)
+			return nil, errs.Errorf(op, errs.Corrupt, "the trace breaks off after line %d: %w", s.line, err)
+		case wrong.Line > wrong.StartLine: // what came after it was taken for text
+			return nil, errs.Errorf(op, errs.Invalid, "line %d of the trace: a quote is opened and not closed before line %d, column %d", wrong.StartLine, wrong.Line, wrong.Column)
+		default:
+			s.line = wrong.Line
 		}
-		s.line = wrong.Line
-		if err := s.leave("a row that is no CSV"); err != nil {
+		if err := s.leave(cause); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +246,7 @@ func ReadPhilly(in io.Reader, o Philly) (Trace, error) {
 		switch {
 		case !ok:
 			cause = "timestamp is no date"
-		case cause == "" && seconds <= 0:
+		case cause == "" && time.Duration(seconds*float64(time.Second)) <= 0:
 			cause = "duration is zero"
 		case cause == "":
 			if cause = cause2; cause == "" && (gpus < 1 || gpus != math.Trunc(gpus)) {
@@ -248,8 +278,9 @@ func ReadPhilly(in io.Reader, o Philly) (Trace, error) {
 	return s.finish(t)
 }
 
-// ReadOpenb reads a pod list of Alibaba's openb trace (2023). Its times are seconds from the trace's begin. A pod that has
-// not been deleted when the trace ends runs until its last moment.
+// ReadOpenb reads a pod list of Alibaba's openb trace (2023). Its times are seconds from the trace's begin. A pod works
+// from when it was scheduled until it was deleted; one that never was scheduled, which the trace has too, from when it
+// was created.
 func ReadOpenb(in io.Reader, strict bool) (Trace, error) {
 	s, err := open(in, strict, "name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "creation_time")
 	if err != nil {
@@ -257,7 +288,8 @@ func ReadOpenb(in io.Reader, strict bool) (Trace, error) {
 	}
 	t := Trace{Name: "openb"}
 	epoch := time.Unix(0, 0).UTC().AddDate(53, 0, 0) // 2023
-	seen := map[string]int{}
+	seen, twice := map[string]bool{}, map[string]int{}
+	never := 0
 	for {
 		row, err := s.next()
 		if err != nil {
@@ -272,19 +304,7 @@ func ReadOpenb(in io.Reader, strict bool) (Trace, error) {
 			cause = "no name"
 		}
 		if cause == "" {
-			var from, until float64
-			from, cause = s.number(row, "creation_time", needed, 1e10)
-			j.Submit = epoch.Add(time.Duration(from * float64(time.Second)))
-			if start, c := s.number(row, "scheduled_time", from, 1e10); c == "" && start >= from {
-				from = start
-			}
-			if cause == "" {
-				until, cause = s.number(row, "deletion_time", needed, 1e10)
-			}
-			if cause == "" && until <= from {
-				cause = "deletion_time is not after its start"
-			}
-			j.Duration = time.Duration((until - from) * float64(time.Second))
+			cause = s.life(row, epoch, &j)
 		}
 		if cause != "" {
 			if err := s.leave(cause); err != nil {
@@ -292,14 +312,47 @@ func ReadOpenb(in io.Reader, strict bool) (Trace, error) {
 			}
 			continue
 		}
-		if n := seen[j.ID]; n > 0 {
-			seen[j.ID]++
-			j.ID = fmt.Sprintf("%s#%d", j.ID, n+1)
+		for name, n := j.ID, 2; seen[j.ID]; n++ { // lists that were sampled have a pod more than once
+			j.ID = fmt.Sprintf("%s#%d", name, max(n, twice[name]))
+			twice[name] = max(n, twice[name]) + 1
 		}
-		seen[j.ID]++
+		seen[j.ID] = true
+		if s.field(row, "scheduled_time") == "" {
+			never++
+		}
 		t.Jobs = append(t.Jobs, j)
 	}
+	if never > 0 {
+		t.Treats = append(t.Treats, fmt.Sprintf("%d pods that were never scheduled work from creation to deletion", never))
+	}
 	return s.finish(t)
+}
+
+// life reads when a pod came and how long it worked.
+func (s *sheet) life(row []string, epoch time.Time, j *Job) (cause string) {
+	created, cause := s.number(row, "creation_time", needed, mostSeconds)
+	if cause != "" {
+		return cause
+	}
+	scheduled, cause := s.number(row, "scheduled_time", created, mostSeconds)
+	if cause != "" {
+		return cause
+	}
+	deleted, cause := s.number(row, "deletion_time", needed, mostSeconds)
+	if cause != "" {
+		return cause
+	}
+	j.Submit = epoch.Add(time.Duration(created * float64(time.Second)))
+	j.Duration = time.Duration((deleted - scheduled) * float64(time.Second))
+	switch {
+	case scheduled < created:
+		return "scheduled_time is before creation_time"
+	case j.Duration <= 0:
+		return "deletion_time is not after its start"
+	case j.Duration > mostDuration:
+		return "it runs for more than ten years"
+	}
+	return ""
 }
 
 // pod reads what a pod asks for.
@@ -308,7 +361,7 @@ func (s *sheet) pod(row []string, j *Job) (cause string) {
 	if cause != "" {
 		return cause
 	}
-	memory, cause := s.number(row, "memory_mib", 0, 1e12)
+	memory, cause := s.number(row, "memory_mib", 0, float64(mostMemory/units.MiB))
 	if cause != "" {
 		return cause
 	}
@@ -337,6 +390,7 @@ func ReadOpenbNodes(in io.Reader) ([]fleet.Node, error) {
 		return nil, err
 	}
 	var out []fleet.Node
+	seen := map[string]bool{}
 	for {
 		row, err := s.next()
 		if err != nil || row == nil {
@@ -347,7 +401,7 @@ func ReadOpenbNodes(in io.Reader) ([]fleet.Node, error) {
 		}
 		n := fleet.Node{Name: strings.Clone(s.field(row, "sn")), Disk: units.TiB}
 		cpu, cause := s.number(row, "cpu_milli", needed, 1e9)
-		memory, cause2 := s.number(row, "memory_mib", needed, 1e12)
+		memory, cause2 := s.number(row, "memory_mib", needed, float64(1024*mostMemory/units.MiB))
 		gpus, cause3 := s.number(row, "gpu", 0, mostDevices)
 		for _, c := range []string{cause, cause2, cause3} {
 			if c != "" {
@@ -358,9 +412,13 @@ func ReadOpenbNodes(in io.Reader) ([]fleet.Node, error) {
 		for i := range int(gpus) {
 			n.Accelerators = append(n.Accelerators, fleet.Accelerator{ID: strconv.Itoa(i), Model: strings.Clone(s.field(row, "model"))})
 		}
-		if err := n.Validate(); err != nil {
-			return nil, err
+		if seen[n.Name] {
+			return nil, s.leave("a second node " + strconv.Quote(n.Name))
 		}
+		if err := n.Validate(); err != nil {
+			return nil, errs.Errorf("twin.ReadOpenbNodes", errs.Invalid, "line %d of the list: %w", s.line, err)
+		}
+		seen[n.Name] = true
 		out = append(out, n)
 	}
 }

@@ -40,6 +40,7 @@ type Options struct {
 	Mix      sched.Mix     // the expected work; when empty, work like what runs and waits
 	Elapsed  func() time.Duration
 	Progress func(done, all int) // told now and then
+	watch    func(*replay)       // by tests, after each plan
 }
 
 // state is a job on its way through the replay.
@@ -48,8 +49,7 @@ type state struct {
 	gang     sched.Gang
 	ran      time.Duration // work done when it last stopped
 	running  bool
-	started  time.Time // of the present run; its work begins after the cost
-	begins   time.Time // of the present run's work
+	begins   time.Time // of the present run's work, after the cost
 	stopping time.Time
 	kept     bool
 	places   []sched.Placement
@@ -58,8 +58,7 @@ type state struct {
 	longest  time.Duration // longest wait at one time
 	first    time.Time     // start
 	ended    time.Time
-	held     float64 // accelerator-seconds, cost included
-	at       int     // in the heap of ends
+	at       int // in the heap of ends
 }
 
 // ends is when the present run ends or stops.
@@ -145,6 +144,9 @@ func Replay(ctx context.Context, t Trace, o Options) (Report, error) {
 			return Report{}, errs.Errorf(op, errs.Conflict, "%d jobs wait and nothing will end any more; %s waits for %s", len(r.waiting), j.ID, r.reasons(j))
 		}
 		r.plan()
+		if o.watch != nil {
+			o.watch(r)
+		}
 		if o.Progress != nil && r.plans%64 == 0 {
 			o.Progress(r.done, len(r.jobs))
 		}
@@ -168,6 +170,9 @@ func check(t Trace, o *Options) error {
 	if err := o.Policy.Validate(); err != nil {
 		return err
 	}
+	if len(o.Queues) == 0 {
+		o.Queues = t.queues()
+	}
 	tree, err := queue.New(o.Queues)
 	if err != nil {
 		return err
@@ -178,7 +183,7 @@ func check(t Trace, o *Options) error {
 		if err := j.validate(); err != nil {
 			return err
 		}
-		if err := tree.Check(j.Queue); err != nil && len(o.Queues) > 0 {
+		if err := tree.Check(j.Queue); err != nil {
 			return errs.Errorf(op, errs.Invalid, "job %s: %s", j.ID, err)
 		}
 		if key := j.shape(); !fits[key] {
@@ -189,20 +194,24 @@ func check(t Trace, o *Options) error {
 			fits[key] = true
 		}
 	}
-	if len(o.Queues) == 0 { // the trace's queues share evenly
-		seen := map[string]bool{}
-		for i := range t.Jobs {
-			if q := t.Jobs[i].Queue; !seen[q] {
-				seen[q] = true
-				o.Queues = append(o.Queues, queue.Queue{Name: cmp.Or(q, queue.Default)})
-			}
-		}
-		slices.SortFunc(o.Queues, func(a, b queue.Queue) int { return cmp.Compare(a.Name, b.Name) })
-	}
 	if o.Tick <= 0 {
 		o.Tick = 10 * time.Minute
 	}
 	return nil
+}
+
+// queues are those that the trace names; they share evenly.
+func (t Trace) queues() []queue.Queue {
+	seen := map[string]bool{}
+	var out []queue.Queue
+	for i := range t.Jobs {
+		if q := cmp.Or(t.Jobs[i].Queue, queue.Default); !seen[q] {
+			seen[q] = true
+			out = append(out, queue.Queue{Name: q})
+		}
+	}
+	slices.SortFunc(out, func(a, b queue.Queue) int { return cmp.Compare(a.Name, b.Name) })
+	return out
 }
 
 // advance goes to the next event and lets it happen. False when there is none.
@@ -263,7 +272,6 @@ func (r *replay) timely() bool {
 func (r *replay) halt(j *state) {
 	j.running = false
 	worked := max(r.now.Sub(j.begins), 0)
-	j.held += j.gang0(j.places) * r.now.Sub(j.started).Seconds()
 	j.ran += worked
 	r.meter.runs(j, -1)
 	full := j.gang.MaxRun > 0 && j.ran >= j.gang.MaxRun
@@ -288,8 +296,11 @@ func (r *replay) halt(j *state) {
 	r.meter.waits(j, 1)
 }
 
-// gang0 is how many accelerators the placements hold.
-func (j *state) gang0(places []sched.Placement) float64 {
+// tenant is the queue that the job counts for.
+func (j *state) tenant() string { return cmp.Or(j.Queue, queue.Default) }
+
+// devices is how many accelerators the placements hold.
+func (j *state) devices(places []sched.Placement) float64 {
 	part := 1.0
 	if s := j.Each.Share; s > 0 {
 		part = float64(s) / 1000
@@ -300,7 +311,7 @@ func (j *state) gang0(places []sched.Placement) float64 {
 func (r *replay) held() []queue.Use {
 	var out []queue.Use
 	for _, j := range r.running {
-		a := queue.Amount{CPU: j.Each.CPU, Memory: j.Each.Memory, Accelerators: j.gang0(j.places[:1])}
+		a := queue.Amount{CPU: j.Each.CPU, Memory: j.Each.Memory, Accelerators: j.devices(j.places[:1])}
 		out = append(out, queue.Use{Queue: j.gang.Queue, User: j.gang.User, Amount: a.Times(float64(len(j.places)))})
 	}
 	return out
@@ -471,15 +482,13 @@ func (r *replay) apply(p sched.Schedule) (again bool) {
 // say how it would be.
 func (r *replay) shrink(j *state, tasks []int) {
 	r.meter.runs(j, -1)
-	j.held += j.gang0(j.places) * r.now.Sub(j.started).Seconds()
-	j.started = r.now
 	j.places = slices.DeleteFunc(slices.Clone(j.places), func(p sched.Placement) bool { return slices.Contains(tasks, p.Task) })
 	r.meter.runs(j, 1)
 }
 
 func (r *replay) start(j *state, d *sched.Decision) {
 	j.running, j.places, j.kept = true, d.Placements, d.Overdue
-	j.started, j.begins = r.now, r.now
+	j.begins = r.now
 	if j.ran > 0 || j.stopped > 0 {
 		j.begins = r.now.Add(r.o.Policy.Preempt.Cost)
 	}

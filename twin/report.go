@@ -121,10 +121,10 @@ func (r *replay) report(t Trace) Report {
 		took := r.took(j)
 		w := max(took-j.Duration.Seconds(), 0)
 		jct, wait, first = append(jct, took), append(wait, w), append(first, j.first.Sub(j.Submit).Seconds())
-		q := by[j.Queue]
+		q := by[j.tenant()]
 		if q == nil {
 			q = &struct{ jct, wait []float64 }{}
-			by[j.Queue] = q
+			by[j.tenant()] = q
 		}
 		q.jct, q.wait = append(q.jct, took), append(q.wait, w)
 		out.Longest = max(out.Longest, j.longest.Seconds())
@@ -143,7 +143,7 @@ func (r *replay) report(t Trace) Report {
 	var sum, squares float64
 	for _, name := range m.queueKeys {
 		q := m.queues[name]
-		x := QueueReport{Queue: cmp.Or(name, "default"), Jobs: len(by[name].jct), JCT: spread(by[name].jct), Wait: spread(by[name].wait)}
+		x := QueueReport{Queue: name, Jobs: len(by[name].jct), JCT: spread(by[name].jct), Wait: spread(by[name].wait)}
 		if m.area > 0 {
 			x.Share = q.area / m.area
 		}

@@ -48,6 +48,9 @@ const (
 	mostTasks    = 1 << 16
 	mostDevices  = 1 << 10 // of one task
 	mostRows     = 10_000_000
+	mostBytes    = 1 << 30
+	mostSeconds  = 4e9            // from a trace's begin
+	mostMemory   = 64 * units.TiB // of one task
 )
 
 // validate refuses what no hall runs.
@@ -62,8 +65,8 @@ func (j *Job) validate() error {
 		return errs.Errorf(op, errs.Invalid, "job %s has %d tasks: give 1 to %d", j.ID, j.Tasks, mostTasks)
 	case j.Submit.IsZero():
 		return errs.Errorf(op, errs.Invalid, "job %s has no time of submission", j.ID)
-	case !(j.Each.CPU >= 0) || math.IsInf(j.Each.CPU, 0) || j.Each.Memory < 0 || j.Each.Accelerators < 0 || j.Each.Accelerators > mostDevices:
-		return errs.Errorf(op, errs.Invalid, "job %s asks for %v cores, %v and %d accelerators a task: none may be negative", j.ID, j.Each.CPU, j.Each.Memory, j.Each.Accelerators)
+	case !(j.Each.CPU >= 0) || math.IsInf(j.Each.CPU, 0) || j.Each.Memory < 0 || j.Each.Memory > mostMemory || j.Each.Accelerators < 0 || j.Each.Accelerators > mostDevices:
+		return errs.Errorf(op, errs.Invalid, "job %s asks for %v cores, %v and %d accelerators a task: none may be negative or beyond any machine", j.ID, j.Each.CPU, j.Each.Memory, j.Each.Accelerators)
 	}
 	return nil
 }
