@@ -134,7 +134,7 @@ func (p Policy) order() Order {
 func WithForesight() Policy {
 	return Policy{
 		Order: Foresight, Backfill: Pass, Preempt: Preemption{Priority: true, Reclaim: true, Order: true, Margin: 2},
-		Overdue: 96 * time.Hour, Quantum: time.Hour, Share: 0.2,
+		Overdue: 168 * time.Hour, Quantum: 15 * time.Minute, Share: 0.2,
 	}
 }
 

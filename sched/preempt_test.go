@@ -111,7 +111,7 @@ func TestRoomOfWhatStillStopsIsKeptForWhoeverItStopsFor(t *testing.T) {
 
 func TestWhoIsOverdueGoesFirstAndKeepsItsQuantum(t *testing.T) {
 	long := gpus("long", 4, 500*time.Hour)
-	long.Since = noon.Add(-100 * time.Hour)
+	long.Since = noon.Add(-200 * time.Hour)
 	short := gpus("short", 4, time.Minute)
 	s := sched.Snapshot{
 		Now: noon, Nodes: four(), Queue: []sched.Gang{long, gpus("new", 4, time.Second)}, Running: []sched.Running{runs(short, "0", "1", "2", "3")},
@@ -119,7 +119,7 @@ func TestWhoIsOverdueGoesFirstAndKeepsItsQuantum(t *testing.T) {
 	}
 	d := sched.Plan(s).Decisions
 	if d[0].Gang != "long" || !d[0].Overdue || evicted(d[0]) != "short(overdue)" {
-		t.Fatalf("who waits for 100 hours: %+v", d[0])
+		t.Fatalf("who waits for 200 hours: %+v", d[0])
 	}
 	s.Running, s.Queue = []sched.Running{runs(long, "0", "1", "2", "3")}, s.Queue[1:]
 	s.Running[0].Kept = true
