@@ -38,6 +38,32 @@ const jobs = [
   job(2, 'clean-up', 'command', 'canceled', { started: ago(800), finished: ago(790) }),
   job(1, 'mnist', 'train', 'succeeded', { started: ago(880), finished: ago(810), progress: { ...at(20), fraction: 1, eta_seconds: 0, val_accuracy: 0.9838, accuracy: 0.9961 }, model: { name: 'mnist', version: 1 }, tasks: [task('succeeded', { started: ago(880), ended: ago(810) })] }),
 ];
+const soon = (s) => new Date(Date.now() + s * 1000).toISOString();
+/** The plan; with LINESHAFT_MOCK_JOBS=1000 a hall full of work. */
+const many = Number(process.env.LINESHAFT_MOCK_JOBS ?? 0);
+const appraisal = { planned: 1.42, bound: 1.5, gap: 0.053, prices: [{ resource: 'accelerators', model: 'H100', worth: 0.5, has: 2, where: 'hall-1', nodes: 1 }] };
+const plan = () => ({
+  now: new Date().toISOString(), appraisal,
+  queues: [
+    { name: 'research', weight: 2, guaranteed: { accelerators: 1, cpu: 4 }, held: { cpu: 2, accelerators: 1 }, share: 0.5, resource: 'accelerators', running: 1, waiting: 1 },
+    { name: 'serving', weight: 1, limit: { cpu: 6 }, held: { cpu: 2 }, share: 0.25, resource: 'cpu', running: 1, waiting: 1 },
+    { name: 'batch', weight: 1, guaranteed: { cpu: 1 }, limit: { cpu: 2 }, held: {}, share: 0, resource: 'cpu', running: 0, waiting: 1 },
+  ],
+  running: [
+    { job: 5, name: 'mnist-wide', owner: 'admin', queue: 'research', state: 'running', priority: 0, preemptible: true, placements: [{ task: 0, node: 'hall-1', accelerators: ['0'] }], since: ago(331), until: soon(1240) },
+    { job: 4, name: 'web', owner: 'admin', queue: 'serving', state: 'running', priority: 0, preemptible: false, placements: [{ task: 0, node: 'hall-1' }, { task: 1, node: 'hall-1' }], since: ago(700) },
+    ...Array.from({ length: many }, (_, i) => ({ job: 100 + i, name: `sweep-${i}`, owner: 'ann', queue: 'batch', state: i % 50 ? 'running' : 'stopping', priority: 0, preemptible: true, placements: [{ task: 0, node: `hall-${2 + (i % 60)}`, accelerators: [String(i % 8)] }], since: ago((i * 37) % 4000), until: i % 9 ? soon(60 + ((i * 91) % 7000)) : undefined })),
+  ],
+  waiting: [
+    { job: 6, name: 'llm-ft-finance', owner: 'admin', queue: 'research', priority: 5, position: 1, since: ago(900), reason: 'waits for accelerators (needs 16, offered 2)' },
+    { job: 8, name: 'evaluate', owner: 'ann', queue: 'batch', priority: 0, position: 2, since: ago(240), reason: 'waits for accelerators (needs 1, offered 0)', earliest: soon(1240), confidence: 0.9, duration_seconds: 900 },
+    { job: 9, name: 'index', owner: 'bob', queue: 'serving', priority: 0, position: 3, since: ago(60), reason: 'waits for cpu (needs 6, offered 4)', earliest: soon(1900), confidence: 0.7 },
+  ],
+});
+const outlook = {
+  queue: 'research', position: 1, of: 3, share: 0.5, resource: 'accelerators', priority: 5, earliest: soon(1240), confidence: 0.9, plan: appraisal,
+  changes: [{ field: 'tasks', from: '2', to: '1', means: 'half as many tasks at a time' }, { field: 'priority', from: '5', to: '10', means: 'it goes before what runs now', stops: ['job/5'] }],
+};
 const points = (j) => {
   const out = [];
   for (let e = 1; e <= (j.progress?.epoch ?? 0); e++) {
@@ -111,7 +137,8 @@ const routes = [
   }],
   ['GET', /^\/jobs$/, (_, __, q) => ({ items: jobs.filter((j) => !q.get('state') || j.state === q.get('state')) })],
   ['GET', /^\/jobs\/(\d+)$/, ([id]) => jobs.find((j) => j.id === Number(id)) ?? fail(404, 'not_found', `no job ${id}; \`lineshaft jobs\` lists them`)],
-  ['GET', /^\/jobs\/(\d+)\/why$/, ([id]) => { const j = jobs.find((x) => x.id === Number(id)); return { summary: `job ${id} (${j.name}) is ${j.state}${j.reason ? ': ' + j.reason : ''}`, reasons: j.reasons ?? [], isolation: j.tasks[0].isolation ?? [] }; }],
+  ['GET', /^\/jobs\/(\d+)\/why$/, ([id]) => { const j = jobs.find((x) => x.id === Number(id)); return { summary: `job ${id} (${j.name}) is ${j.state}${j.reason ? ': ' + j.reason : ''}`, reasons: j.reasons ?? [], isolation: j.tasks[0].isolation ?? [], ...(j.state === 'queued' && { outlook }) }; }],
+  ['GET', /^\/plan$/, plan],
   ['GET', /^\/jobs\/(\d+)\/metrics$/, ([id], _, q) => ({ items: points(jobs.find((j) => j.id === Number(id))).filter((p) => p.seq > Number(q.get('after') ?? 0)) })],
   ['POST', /^\/jobs\/(\d+)\/(cancel|retry)$/, ([id]) => jobs.find((j) => j.id === Number(id))],
   ['GET', /^\/models$/, () => ({ items: models })],

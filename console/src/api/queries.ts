@@ -45,7 +45,7 @@ export const useJobs = (state: JobState | '') =>
 
 export const useJob = (id: number) => useQuery({ queryKey: ['job', id], queryFn: ({ signal }) => get<Job>(`/jobs/${id}`, signal) });
 export const useWhy = (id: number) => useQuery({ queryKey: ['why', id], queryFn: ({ signal }) => get<Why>(`/jobs/${id}/why`, signal) });
-export const usePlan = () => useQuery({ queryKey: ['plan'], queryFn: ({ signal }) => get<Plan>('/plan', signal) });
+export const usePlan = () => useQuery({ queryKey: ['plan'], queryFn: ({ signal }) => get<Plan>('/plan', signal), refetchInterval: 15_000 });
 
 /** All points of a job so far. A later look asks only for what came after the last one. */
 export function useMetrics(id: number) {
@@ -119,6 +119,14 @@ export function putJob(old: Pages<Job> | undefined, j: Job, state: JobState | ''
 export function applier(client: QueryClient, wait = 400) {
   const due = new Map<string, unknown[]>();
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let replan: ReturnType<typeof setTimeout> | undefined;
+  // A plan is of the whole hall and is read at most once a second, however many jobs change.
+  const plan = () => {
+    replan ??= setTimeout(() => {
+      replan = undefined;
+      void client.invalidateQueries({ queryKey: ['plan'] });
+    }, Math.max(wait, 1000));
+  };
   const stale = (...key: unknown[]) => {
     due.set(JSON.stringify(key), key);
     timer ??= setTimeout(() => {
@@ -144,9 +152,10 @@ export function applier(client: QueryClient, wait = 400) {
             stale('job', j.id);
             stale('jobs');
             stale('why', j.id);
-            stale('plan');
+            plan();
           }
         } else if (!quiet) {
+          plan();
           stale('jobs');
           stale('job');
         }

@@ -44,7 +44,11 @@ export interface Waiting {
   job: number; name: string; owner: string; queue: string; priority: number; position: number; since: string; reason: string;
   earliest?: string; confidence?: number; duration_seconds?: number;
 }
-export interface Plan { now: string; queues: Queue[]; running: { job: number }[]; waiting: Waiting[]; appraisal?: Appraisal }
+export interface Running {
+  job: number; name: string; owner: string; queue: string; state: JobState; priority: number; preemptible: boolean;
+  placements: { task: number; node: string; accelerators?: string[] }[] | null; since?: string; until?: string;
+}
+export interface Plan { now: string; queues: Queue[]; running: Running[]; waiting: Waiting[]; appraisal?: Appraisal }
 export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
 
 export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }

@@ -20,6 +20,7 @@ export default function Jobs() {
   const pick = (s: JobState | '') => setParams(s ? { state: s } : {}, { replace: true });
   return (
     <>
+      <Plan />
       <Card
         title={t('nav.jobs')} note={jobs.data && t('count', { n: number(items.length, lang) + (jobs.hasNextPage ? '+' : '') })}
         right={<Button leftSection={<Plus size={14} />} component={Link} to="/jobs/new">{t('submit')}</Button>}
@@ -46,7 +47,6 @@ export default function Jobs() {
         )}
         {jobs.hasNextPage && <div className="b"><Button variant="default" loading={jobs.isFetchingNextPage} onClick={() => void jobs.fetchNextPage()}>{t('more')}</Button></div>}
       </Card>
-      <Plan />
     </>
   );
 }

@@ -26,8 +26,8 @@ export function Outlook({ o }: { o: Expected }) {
               <thead><tr><th>{t('plan.change')}</th><th>{t('plan.from')}</th><th>{t('plan.to')}</th></tr></thead>
               <tbody>
                 {o.changes.map((c) => (
-                  <tr key={c.field + c.to} title={c.means}>
-                    <td className="mono">{c.field}{c.stops && <span className="dim break" style={{ display: 'block' }}>{t('plan.stops', { jobs: c.stops.join(', ') })}</span>}</td>
+                  <tr key={c.field + c.to}>
+                    <td><span className="mono">{c.field}</span><span className="dim break" style={{ display: 'block' }}>{c.means}</span>{!!c.stops?.length && <span className="dim break" style={{ display: 'block' }}>{t('plan.stops', { jobs: c.stops.join(', ') })}</span>}</td>
                     <td className="mono dim">{c.from || '–'}</td><td className="mono">{c.to}</td>
                   </tr>
                 ))}

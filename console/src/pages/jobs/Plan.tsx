@@ -1,18 +1,23 @@
 import { Link } from 'react-router';
-import { usePlan } from '../../api/queries';
+import { useOverview, usePlan } from '../../api/queries';
 import type { Amount, Queue, Waiting } from '../../api/types';
 import { bytes, number, percent, span } from '../../format';
 import { useT } from '../../i18n';
-import { Bar, Card, useNow } from '../../ui/parts';
+import { Card, useNow } from '../../ui/parts';
 import { constraint } from '../../ui/words';
+import { Gantt } from './Gantt';
+import { part, whole, type Whole } from './shares';
 
-/** Who waits in the order of turns, and how the queues share. It is not there while nothing waits and nobody shares. */
+/** What runs until when, who waits in the order of turns, and how the queues share. It is not there while nothing runs. */
 export function Plan() {
   const { t, lang } = useT();
   const { data } = usePlan();
-  if (!data || (data.waiting.length === 0 && data.queues.length < 2)) return null;
+  const nodes = useOverview().data?.nodes;
+  if (!data || data.running.length + data.waiting.length === 0) return null;
+  const hall = whole(nodes ?? []);
   return (
     <>
+      <Gantt plan={data} />
       <Card className="c8" title={t('plan.waiting')} note={data.appraisal ? t('plan.gap.value', { p: percent(data.appraisal.gap, lang, 1) }) : <code>lineshaft queue</code>}>
         {data.waiting.length === 0 ? <p className="empty">{t('plan.none')}</p> : (
           <div className="scroll" style={{ maxHeight: 320 }} tabIndex={0} role="group" aria-label={t('plan.waiting')}>
@@ -29,7 +34,7 @@ export function Plan() {
         )}
       </Card>
       <Card className="c4" title={t('plan.shares')} note={t('plan.shares.note')}>
-        <ul className="b queues">{data.queues.map((q) => <Share key={q.name} q={q} />)}</ul>
+        <ul className="b queues">{data.queues.map((q) => <Share key={q.name} q={q} hall={hall} />)}</ul>
       </Card>
     </>
   );
@@ -50,7 +55,7 @@ function Row({ w }: { w: Waiting }) {
   );
 }
 
-function Share({ q }: { q: Queue }) {
+function Share({ q, hall }: { q: Queue; hall: Whole }) {
   const { t, lang } = useT();
   const amount = (a: Amount | undefined) => [
     a?.cpu && t('node.cores', { n: number(a.cpu, lang) }),
@@ -62,12 +67,28 @@ function Share({ q }: { q: Queue }) {
   return (
     <li>
       <div className="row"><b>{q.parent ? `${q.parent}/${q.name}` : q.name}</b><span className="dim">{t('plan.share', { share: percent(q.share, lang), resource: constraint(t, q.resource) })}</span></div>
-      <Bar wide fraction={q.share} label={q.name} />
+      <ShareBar
+        held={q.share} guaranteed={part(q.guaranteed, hall, q.resource)} limit={part(q.limit, hall, q.resource)}
+        label={[`${q.name}: ${t('plan.share', { share: percent(q.share, lang), resource: constraint(t, q.resource) })}`, guaranteed && t('plan.guaranteed', { amount: guaranteed }), limit && t('plan.limit', { amount: limit })].filter(Boolean).join(', ')}
+      />
       <p className="dim">
         {t('plan.counts', { running: q.running, waiting: q.waiting })}
         {guaranteed && ` · ${t('plan.guaranteed', { amount: guaranteed })}`}
         {limit && ` · ${t('plan.limit', { amount: limit })}`}
       </p>
     </li>
+  );
+}
+
+/** What a queue holds of the hall, with a mark at what it is sure of and one at what it may hold at most. */
+function ShareBar({ held, guaranteed, limit, label }: { held: number; guaranteed: number | undefined; limit: number | undefined; label: string }) {
+  const at = (v: number) => `${Math.max(0, Math.min(1, v)) * 100}%`;
+  return (
+    <span className="share" role="img" aria-label={label}>
+      {limit !== undefined && limit < 1 && <i className="beyond" style={{ left: at(limit) }} />}
+      <i className="held" style={{ width: at(held) }} />
+      {guaranteed !== undefined && <i className="sure" style={{ left: at(guaranteed) }} />}
+      {limit !== undefined && <i className="most" style={{ left: at(limit) }} />}
+    </span>
   );
 }
