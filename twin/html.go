@@ -70,7 +70,7 @@ func (r Report) page() page {
 	}
 	p.Sub = both{
 		fmt.Sprintf("%d jobs on %d nodes with %s %s; policy %s (%s), durations %s", r.Jobs, r.Nodes, count(r.Total), p.Unit.En, orNone(r.Name), r.Policy, r.Durations),
-		fmt.Sprintf("%d 个作业，%d 个节点，共 %s %s；策略 %s（%s），时长%s", r.Jobs, r.Nodes, count(r.Total), p.Unit.Zh, orNone(r.Name), r.Policy, knownZh(r.Durations)),
+		fmt.Sprintf("%d 个作业，%d 个节点，共 %s %s；策略 %s（%s），时长%s", r.Jobs, r.Nodes, count(r.Total), map[string]string{"cores": "", "accelerators": "张"}[r.Unit]+p.Unit.Zh, orNone(r.Name), r.Policy, knownZh(r.Durations)),
 	}
 	p.Tiles = []tile{
 		{both{"Mean completion time", "平均完成时间"}, long(r.JCT.Mean), both{"p50 " + long(r.JCT.P50) + ", p99 " + long(r.JCT.P99), "p50 " + long(r.JCT.P50) + "，p99 " + long(r.JCT.P99)}},
