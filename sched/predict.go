@@ -18,7 +18,7 @@ import (
 //
 // Work that was submitted together is alike: of jobs within a minute of each other, with the same queue, user and
 // shape, the first to end tells about the rest, and so does how long they have all been running. Such a batch has one
-// unknown duration, from the kind's histogram; its jobs run that long within about a quarter, save one in twenty that
+// unknown duration, from the kind's histogram; its jobs run that long within about a quarter, save one in seven that
 // goes its own way. What has ended and what still runs makes the batch's duration more or less likely (Bayes), and a
 // job's forecast is the mixture.
 //
@@ -78,7 +78,7 @@ const (
 	halfRuns  = 50.0 // after so many newer runs one counts half
 	lean      = 3.0  // runs that the wider kind is worth
 	batchGap  = time.Minute
-	likely    = 0.95 // that a job of a batch runs as long as the batch
+	likely    = 0.85 // that a job of a batch runs as long as the batch
 	reach     = 6    // buckets around the batch's duration that count
 
 	recentMost = 1 << 14 // forecasts that are kept
