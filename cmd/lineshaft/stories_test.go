@@ -127,7 +127,7 @@ func serverOf(ts *testscript.TestScript) *server {
 }
 
 // patience is how long a story waits for what must come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func up(ts *testscript.TestScript, neg bool, args []string) {
 	s := serverOf(ts)
