@@ -53,8 +53,11 @@ func TestBrowser(t *testing.T) {
 	t.Run("a service gets a replica more", func(t *testing.T) { scaled(t, b) })
 	t.Run("keys lead everywhere", func(t *testing.T) { keys(t, b) })
 	t.Run("the language changes in place and stays", func(t *testing.T) { language(t, b) })
+	t.Run("the plan shows what runs and what waits, and keys lead through it", func(t *testing.T) { planned(t, b) })
 	t.Run("every page in both languages and themes is whole, named, legible and without errors", func(t *testing.T) { everyPage(t, b) })
 	t.Run("nothing is wider than a telephone", func(t *testing.T) { telephone(t, b) })
+	t.Run("the plan's chart of a thousand jobs", func(t *testing.T) { frames(t, b) })
+	t.Run("the plan goes when nothing runs or waits any more", func(t *testing.T) { released(t, b) })
 	t.Run("a server that goes away and comes back is said and mended", func(t *testing.T) { reconnected(t, b, srv) })
 	t.Run("signing out ends the session", func(t *testing.T) {
 		b.open(t, b.base+"/")

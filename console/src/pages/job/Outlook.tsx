@@ -20,7 +20,7 @@ export function Outlook({ o }: { o: Expected }) {
       </dl>
       {!!o.changes?.length && (
         <>
-          <h3 className="b" style={{ paddingBottom: 0 }}>{t('plan.changes')}</h3>
+          <h3 className="sub" style={{ margin: '6px 15px 4px' }}>{t('plan.changes')}</h3>
           <div className="scroll">
             <table className="t">
               <thead><tr><th>{t('plan.change')}</th><th>{t('plan.from')}</th><th>{t('plan.to')}</th></tr></thead>

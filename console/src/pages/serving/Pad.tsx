@@ -107,7 +107,8 @@ function Canvas({ strokes, change }: { strokes: Stroke[]; change: (s: Stroke[]) 
   const pen = useRef<number | null>(null);
 
   const paint = useCallback(() => {
-    const el = canvas.current!;
+    const el = canvas.current;
+    if (!el) return; // it is watched for a moment longer than it is there
     const size = el.clientWidth, dense = devicePixelRatio || 1;
     if (el.width !== Math.round(size * dense)) { el.width = Math.round(size * dense); el.height = el.width; }
     const g = el.getContext('2d');
