@@ -93,6 +93,10 @@ func (o outlook) of(gang string) *Outlook {
 	return out
 }
 
+// vague is how many times the median a forecast's high end is at most for it to be told: a start promised by one short run
+// of the past is no promise. About five runs alike are enough.
+const vague = 200
+
 // foresee gives the gang the time that its job is expected to run: what the program itself says is left, else what jobs
 // like it took.
 func (c *Core) foresee(j *Job, g *sched.Gang) {
@@ -115,7 +119,7 @@ func (c *Core) foresee(j *Job, g *sched.Gang) {
 	if ran == 0 {
 		c.forecasts[j.ID] = f
 	}
-	if f.From != "" {
+	if f.From != "" && f.High <= vague*f.Median {
 		g.Duration, g.Index = ran+f.Median, f.Index
 	}
 }

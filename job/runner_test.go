@@ -498,7 +498,7 @@ func TestAWaitingJobLearnsFromThoseBeforeItWhenItStarts(t *testing.T) {
 	h := newHall(t)
 	spec := command("nightly")
 	spec.Resources.CPU = 4
-	for range 4 {
+	for range 6 {
 		j := h.submit(spec)
 		h.state(j.ID, job.Running)
 		h.clock.Advance(time.Hour)
@@ -524,5 +524,22 @@ func TestAWaitingJobLearnsFromThoseBeforeItWhenItStarts(t *testing.T) {
 		h.machine.exit(ref(first.ID, 0, 1), 143)
 		h.state(first.ID, job.Canceled)
 		h.restart()
+	}
+}
+
+func TestOneShortRunOfThePastPromisesNoStart(t *testing.T) {
+	h := newHall(t)
+	spec := command("once")
+	spec.Resources.CPU = 4
+	first := h.submit(spec)
+	h.state(first.ID, job.Running)
+	h.clock.Advance(3 * time.Second)
+	h.machine.exit(ref(first.ID, 0, 1), 0)
+	h.state(first.ID, job.Succeeded)
+	second := h.submit(spec)
+	h.state(second.ID, job.Running)
+	third := h.submit(spec)
+	if why, err := h.Why(t.Context(), third.ID); err != nil || why.Outlook == nil || why.Outlook.Earliest != nil {
+		t.Errorf("it is told to start by %v: %v", why.Outlook, err)
 	}
 }
