@@ -93,6 +93,15 @@ func (o outlook) of(gang string) *Outlook {
 	return out
 }
 
+// policy is the site's, sure of starts as far as forecasts were right so far.
+func (c *Core) policy() sched.Policy {
+	p := c.site.Policy
+	if e := c.predictor.Errors(); p.Spread == 0 && e.Runs >= 10 {
+		p.Spread = max(e.Factor, 1.2)
+	}
+	return p
+}
+
 // vague is how many times the median a forecast's high end is at most for it to be told: a start promised by one short run
 // of the past is no promise. About five runs alike are enough.
 const vague = 200

@@ -23,7 +23,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 	if !c.ready {
 		return
 	}
-	snap := sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.site.Policy}
+	snap := sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.policy()}
 	waiting := map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]

@@ -536,6 +536,7 @@ func TestOneShortRunOfThePastPromisesNoStart(t *testing.T) {
 	h.clock.Advance(3 * time.Second)
 	h.machine.exit(ref(first.ID, 0, 1), 0)
 	h.state(first.ID, job.Succeeded)
+	h.clock.Advance(time.Hour) // what is submitted together is taken to be alike
 	second := h.submit(spec)
 	h.state(second.ID, job.Running)
 	third := h.submit(spec)
