@@ -12,7 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,23 +19,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/internal/lp"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/solve"
 )
 
 // row is one figure of the table.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -90,16 +83,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 		rows = append(rows, got...)
 	}
-	if *asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	}
-	fmt.Fprintf(out, "%-10s %-14s %-14s %12s %s\n", "case", "system", "metric", "value", "unit")
-	for _, r := range rows {
-		fmt.Fprintf(out, "%-10s %-14s %-14s %12s %s\n", r.Case, r.System, r.Metric, strconv.FormatFloat(r.Value, 'f', 3, 64), r.Unit)
-	}
-	return nil
+	return figure.Print(out, rows, *asJSON, figure.Table("%-10s %-14s %-14s %12s %s\n", 3))
 }
 
 // median runs work some times and gives the median of its milliseconds.
@@ -126,7 +110,7 @@ func measure(ctx context.Context, in *instance, o options) (rows []row, err erro
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{in.name, "bound", "worth", bound.Worth, ""}, row{in.name, "bound", "time", took, "ms"})
+		rows = append(rows, figure.Of(in.name, "bound", "worth", bound.Worth, ""), figure.Of(in.name, "bound", "time", took, "ms"))
 	}
 	system := func(name string, rounds int, plan func() ([]sched.Decision, error)) error {
 		var decisions []sched.Decision
@@ -141,9 +125,9 @@ func measure(ctx context.Context, in *instance, o options) (rows []row, err erro
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row{in.name, name, "worth", worth, ""}, row{in.name, name, "time", took, "ms"})
+		rows = append(rows, figure.Of(in.name, name, "worth", worth, ""), figure.Of(in.name, name, "time", took, "ms"))
 		if o.engine != nil {
-			rows = append(rows, row{in.name, name, "gap", 100 * bound.Gap(worth), "%"})
+			rows = append(rows, figure.Of(in.name, name, "gap", 100*bound.Gap(worth), "%"))
 		}
 		return nil
 	}
@@ -168,7 +152,7 @@ func measure(ctx context.Context, in *instance, o options) (rows []row, err erro
 	if err != nil {
 		return nil, err
 	}
-	rows = append(rows, row{in.name, "lineshaft+mip", "bound", best.Worth, ""})
+	rows = append(rows, figure.Of(in.name, "lineshaft+mip", "bound", best.Worth, ""))
 	if o.nodes > 0 {
 		return in.highs(ctx, o, bound, rows)
 	}
@@ -183,8 +167,8 @@ func (in *instance) highs(ctx context.Context, o options, bound sched.Bound, row
 		return nil, err
 	}
 	return append(rows,
-		row{in.name, "highs", "worth", s.Objective, ""}, row{in.name, "highs", "time", float64(time.Since(begin).Microseconds()) / 1000, "ms"},
-		row{in.name, "highs", "gap", 100 * bound.Gap(s.Objective), "%"}, row{in.name, "highs", "bound", s.Bound, ""}), nil
+		figure.Of(in.name, "highs", "worth", s.Objective, ""), figure.Of(in.name, "highs", "time", float64(time.Since(begin).Microseconds())/1000, "ms"),
+		figure.Of(in.name, "highs", "gap", 100*bound.Gap(s.Objective), "%"), figure.Of(in.name, "highs", "bound", s.Bound, "")), nil
 }
 
 // fresh is the empty hall; making it is part of what is measured.

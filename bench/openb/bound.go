@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/bench/internal/openb"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/solve"
@@ -36,5 +37,5 @@ func bound(t *openb.Trace, list string, pods []openb.Pod, seeds []int64, s sched
 		}
 		sum += b
 	}
-	return row{list, "bound", "lp_bound", sum / float64(len(seeds)), "%"}, nil
+	return figure.Of(list, "bound", "lp_bound", sum/float64(len(seeds)), "%"), nil
 }

@@ -13,7 +13,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,18 +26,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/bench/internal/openb"
 	"github.com/lineshaft/lineshaft/sched"
 )
 
 // row is one figure of the table.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 type options struct {
 	data     string
@@ -96,13 +90,7 @@ func run(args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	}
-	table(out, rows)
-	return nil
+	return figure.Print(out, rows, o.asJSON, figure.Table("%-12s %-18s %-22s %10s %s\n", 2))
 }
 
 func parseSeeds(s string) (out []int64, err error) {
@@ -194,19 +182,12 @@ func figures(list, policy string, results []result) []row {
 		square += (r.at100 - mean) * (r.at100 - mean)
 	}
 	rows := []row{
-		{list, policy, "alloc_at_100", mean, "%"},
-		{list, policy, "alloc_at_100_sd", math.Sqrt(square / max(n-1, 1)), "%"},
-		{list, policy, "decisions_per_second", decisions / seconds, "1/s"},
+		figure.Of(list, policy, "alloc_at_100", mean, "%"),
+		figure.Of(list, policy, "alloc_at_100_sd", math.Sqrt(square/max(n-1, 1)), "%"),
+		figure.Of(list, policy, "decisions_per_second", decisions/seconds, "1/s"),
 	}
 	if policy == migrating {
-		rows = append(rows, row{list, policy, "migrations", moves, ""}, row{list, policy, "migrations_per_placed", 100 * moves / placed, "%"})
+		rows = append(rows, figure.Of(list, policy, "migrations", moves, ""), figure.Of(list, policy, "migrations_per_placed", 100*moves/placed, "%"))
 	}
 	return rows
-}
-
-func table(w io.Writer, rows []row) {
-	fmt.Fprintf(w, "%-12s %-18s %-22s %10s %s\n", "case", "system", "metric", "value", "unit")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%-12s %-18s %-22s %10s %s\n", r.Case, r.System, r.Metric, strconv.FormatFloat(r.Value, 'f', 2, 64), r.Unit)
-	}
 }

@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,17 +25,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/twin"
 )
 
 // row is one figure of the table.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 const (
 	perNode = 8
@@ -82,13 +76,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 		rows = append(rows, more...)
 	}
-	if *asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	}
-	table(out, rows)
-	return nil
+	return figure.Print(out, rows, *asJSON, table)
 }
 
 // cluster runs one virtual cluster under all systems.
@@ -156,16 +144,16 @@ func cluster(ctx context.Context, path, vc string, chosen []twin.Rule, cost time
 }
 
 func figures(at, name string, r twin.Report) []row {
-	hours := func(metric string, v float64) row { return row{at, name, metric, v / 3600, "h"} }
+	hours := func(metric string, v float64) row { return figure.Of(at, name, metric, v/3600, "h") }
 	rows := []row{
 		hours("mean_jct", r.JCT.Mean), hours("p50_jct", r.JCT.P50), hours("p99_jct", r.JCT.P99), hours("mean_wait", r.Wait.Mean),
 		hours("p99_wait", r.Wait.P99), hours("longest_wait_at_a_stretch", r.Longest), hours("makespan", r.Makespan),
-		{at, name, "preemptions", float64(r.Stops), ""},
-		{at, name, "allocation", 100 * r.Allocation, "%"},
-		{at, name, "decisions_per_second", r.PerSecond, "1/s"},
+		figure.Of(at, name, "preemptions", float64(r.Stops), ""),
+		figure.Of(at, name, "allocation", 100*r.Allocation, "%"),
+		figure.Of(at, name, "decisions_per_second", r.PerSecond, "1/s"),
 	}
 	if p := r.Prediction; p != nil {
-		rows = append(rows, row{at, name, "prediction_factor", p.Factor, "x"}, row{at, name, "prediction_within_2x", 100 * p.Twice, "%"}, row{at, name, "prediction_low_to_high", 100 * p.Inside, "%"})
+		rows = append(rows, figure.Of(at, name, "prediction_factor", p.Factor, "x"), figure.Of(at, name, "prediction_within_2x", 100*p.Twice, "%"), figure.Of(at, name, "prediction_low_to_high", 100*p.Inside, "%"))
 	}
 	return rows
 }
@@ -174,7 +162,7 @@ func figures(at, name string, r twin.Report) []row {
 func ratios(rows []row, at, metric string, base float64) []row {
 	for _, r := range slices.Clone(rows) {
 		if r.Case == at && r.Metric == "mean_jct" {
-			rows = append(rows, row{at, r.System, metric, r.Value * 3600 / base, "x"})
+			rows = append(rows, figure.Of(at, r.System, metric, r.Value*3600/base, "x"))
 		}
 	}
 	return rows

@@ -10,7 +10,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,17 +19,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/bench/internal/openb"
 )
 
 // row is one figure of the table.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -70,14 +64,5 @@ func run(args []string, out io.Writer) error {
 		}
 		rows = append(rows, measure(newWork(t, pods, n, *seed), *rounds)...)
 	}
-	if *asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	}
-	fmt.Fprintf(out, "%-12s %-10s %-24s %12s %s\n", "case", "system", "metric", "value", "unit")
-	for _, r := range rows {
-		fmt.Fprintf(out, "%-12s %-10s %-24s %12s %s\n", r.Case, r.System, r.Metric, strconv.FormatFloat(r.Value, 'f', 1, 64), r.Unit)
-	}
-	return nil
+	return figure.Print(out, rows, *asJSON, figure.Table("%-12s %-10s %-24s %12s %s\n", 1))
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/bench/internal/openb"
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/sched"
@@ -62,10 +63,10 @@ func measure(w work, rounds int) (rows []row) {
 		m := all[len(all)/2]
 		s, name := m.took.Seconds(), c.name+"-"+strconv.Itoa(len(w.nodes))
 		rows = append(rows,
-			row{name, "lineshaft", "placements_per_second", float64(m.placed) / s, "1/s"},
-			row{name, "lineshaft", "decisions_per_second", float64(m.decisions) / s, "1/s"},
-			row{name, "lineshaft", "us_per_decision", 1e6 * s / float64(m.decisions), "us"},
-			row{name, "lineshaft", "reasons_per_refusal", float64(m.reasons) / float64(max(m.decisions-m.placed, 1)), ""})
+			figure.Of(name, "lineshaft", "placements_per_second", float64(m.placed)/s, "1/s"),
+			figure.Of(name, "lineshaft", "decisions_per_second", float64(m.decisions)/s, "1/s"),
+			figure.Of(name, "lineshaft", "us_per_decision", 1e6*s/float64(m.decisions), "us"),
+			figure.Of(name, "lineshaft", "reasons_per_refusal", float64(m.reasons)/float64(max(m.decisions-m.placed, 1)), ""))
 	}
 	return rows
 }

@@ -27,6 +27,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 )
 
 type config struct {
@@ -40,13 +42,7 @@ type config struct {
 }
 
 // row is one figure.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 func main() {
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "child-") {
@@ -140,7 +136,7 @@ func one(ctx context.Context, c config, w *work, progress io.Writer) (rows []row
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if s.answer != nil {
-			rows = append(rows, row{caseName(c), name, "largest_difference", far, "probability"}, row{caseName(c), name, "accuracy_500", right, "share"})
+			rows = append(rows, figure.Of(caseName(c), name, "largest_difference", far, "probability"), figure.Of(caseName(c), name, "accuracy_500", right, "share"))
 		}
 	}
 	measured, err := rounds(ctx, c, all, w, progress)
@@ -176,7 +172,7 @@ func rounds(ctx context.Context, c config, all []*system, w *work, progress io.W
 				values = append(values, of(r))
 			}
 			slices.Sort(values)
-			rows = append(rows, row{caseName(c), s.name, metric, values[len(values)/2], unit})
+			rows = append(rows, figure.Of(caseName(c), s.name, metric, values[len(values)/2], unit))
 		}
 		add("server_cpu_per_request", "ms", func(r result) float64 { return r.cpu })
 		add("requests_per_second", "1/s", func(r result) float64 { return r.rate })
@@ -196,7 +192,7 @@ func ratios(rows []row) (out []row) {
 	}
 	for _, r := range rows {
 		if own > 0 && r.System != "lineshaft" && r.Metric == "server_cpu_per_request" {
-			out = append(out, row{r.Case, r.System, "cpu_over_lineshaft", r.Value / own, "×"})
+			out = append(out, figure.Of(r.Case, r.System, "cpu_over_lineshaft", r.Value/own, "×"))
 		}
 	}
 	return out

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/train"
 )
@@ -111,9 +112,9 @@ func accuracies(ctx context.Context, o options, log io.Writer) ([]row, error) {
 			return nil, err
 		}
 		fmt.Fprintf(log, "seed %d: test accuracy %.4f after 20 epochs\n", seed+1, res.Last.ValAccuracy)
-		rows = append(rows, row{fmt.Sprintf("mnist-20-epochs-seed-%d", seed+1), "lineshaft", "test_accuracy", res.Last.ValAccuracy, ""})
+		rows = append(rows, figure.Of(fmt.Sprintf("mnist-20-epochs-seed-%d", seed+1), "lineshaft", "test_accuracy", res.Last.ValAccuracy, ""))
 		sum += res.Last.ValAccuracy
 	}
-	mean := row{"mnist-20-epochs", "lineshaft", "test_accuracy", sum / float64(o.seeds), ""}
+	mean := figure.Of("mnist-20-epochs", "lineshaft", "test_accuracy", sum/float64(o.seeds), "")
 	return append(rows, mean), nil
 }

@@ -12,7 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,18 +22,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/lineshaft/lineshaft/bench/internal/figure"
 )
 
 // row is one figure of the table.
-type row struct {
-	Case   string  `json:"case"`
-	System string  `json:"system"`
-	Metric string  `json:"metric"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-}
+type row = figure.Row
 
 type options struct {
 	data    string
@@ -89,13 +83,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(rows)
-	}
-	table(out, rows)
-	return nil
+	return figure.Print(out, rows, o.asJSON, figure.Table("%-14s %-10s %-32s %10s %s\n", 4))
 }
 
 // mnist finds the files in the Go module that go.mod holds for them.
@@ -170,9 +158,9 @@ func figures(systems []*system) []row {
 	}
 	slices.SortFunc(order, func(a, b [2]string) int { return strings.Compare(a[1]+a[0], b[1]+b[0]) })
 	for _, key := range order {
-		rows = append(rows, row{"mnist-epoch", key[0], key[1], best[key], "s"})
+		rows = append(rows, figure.Of("mnist-epoch", key[0], key[1], best[key], "s"))
 		if own := best[[2]string{"lineshaft", key[1]}]; key[0] != "lineshaft" {
-			rows = append(rows, row{"mnist-epoch", "lineshaft", "ratio_" + strings.TrimSuffix(key[1], "_seconds") + "_to_" + key[0], own / best[key], ""})
+			rows = append(rows, figure.Of("mnist-epoch", "lineshaft", "ratio_"+strings.TrimSuffix(key[1], "_seconds")+"_to_"+key[0], own/best[key], ""))
 		}
 	}
 	return rows
@@ -182,11 +170,4 @@ func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	n := len(v)
 	return (v[n/2] + v[(n-1)/2]) / 2
-}
-
-func table(w io.Writer, rows []row) {
-	fmt.Fprintf(w, "%-14s %-10s %-32s %10s %s\n", "case", "system", "metric", "value", "unit")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%-14s %-10s %-32s %10s %s\n", r.Case, r.System, r.Metric, strconv.FormatFloat(r.Value, 'f', 4, 64), r.Unit)
-	}
 }
