@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
-	"github.com/lineshaft/lineshaft/sched"
 )
 
 // Submit accepts a job: when it returns without an error, the job is written down and will not be lost. A dry run
@@ -22,6 +23,7 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 		return Job{}, err
 	}
 	var out Job
+	var plan outlook
 	err := r.call(ctx, func(l *loop) error {
 		j := New(s, owner, l.o.Clock.Now())
 		nodes := l.o.Nodes()
@@ -32,7 +34,7 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 			return err
 		}
 		if dryRun {
-			out = l.core.preview(j, sched.Snapshot{Nodes: nodes})
+			out, plan = l.core.preview(j, nodes)
 			return nil
 		}
 		if l.broken {
@@ -47,15 +49,26 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 		_ = l.step(Submitted{Job: created}) // it is accepted, whatever becomes of the plan
 		return nil
 	})
+	if dryRun && err == nil {
+		out.Outlook = plan.of(previewed.String()) // it plans many times: not while others wait for the loop
+	}
 	return out, err
 }
 
-// preview says what would become of the job now.
-func (c *Core) preview(j Job, snap sched.Snapshot) Job {
-	j.ID = 1 << 62 // behind all others of its age
-	trial := NewCore(append(c.Jobs(), j), c.site)
-	trial.ready, trial.predictor = true, c.predictor
-	trial.Step(j.Created, PlanTick{Nodes: snap.Nodes})
+// previewed is the ID of a job that is not submitted: behind all others of its age.
+const previewed ID = 1 << 62
+
+// preview says what would become of the job now, and from which plan.
+func (c *Core) preview(j Job, nodes []fleet.Node) (Job, outlook) {
+	j.ID = previewed
+	trial := &Core{
+		jobs: map[ID]*Job{j.ID: &j}, finishing: map[ID]bool{}, site: c.site, ready: true,
+		predictor: c.predictor, forecasts: maps.Clone(c.forecasts),
+	}
+	for _, other := range c.Jobs() {
+		trial.jobs[other.ID] = &other
+	}
+	trial.Step(j.Created, PlanTick{Nodes: nodes})
 	out, _ := trial.Job(j.ID)
 	out.ID = 0
 	if out.State == Starting {
@@ -64,11 +77,10 @@ func (c *Core) preview(j Job, snap sched.Snapshot) Job {
 			on = append(on, t.Node)
 		}
 		out.Reason = "would start now on " + strings.Join(on, ", ")
-		return out
+		return out, outlook{}
 	}
 	out.Reason = "would be queued: it " + out.Reason
-	out.Outlook = trial.outlook.of(j.ID.String())
-	return out
+	return out, trial.outlook
 }
 
 // Cancel ends a job. Canceling one that is canceled already is no error.
