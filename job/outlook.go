@@ -30,7 +30,7 @@ func (s Site) Validate() error {
 	return s.Policy.Validate()
 }
 
-// admit refuses a job whose queue is not there, or which asks for more than its queue may ever hold.
+// admit refuses a job whose queue is not there.
 func (s Site) admit(j Job) error {
 	tree, err := queue.New(s.Queues)
 	if err != nil {
@@ -142,14 +142,21 @@ func (j *Job) work() sched.Gang {
 	return g
 }
 
+// expect tells the predictor of a job that will end.
+func (c *Core) expect(j *Job) {
+	if j.Kind != Service {
+		c.predictor.Submitted(j.work())
+	}
+}
+
 // learn takes in how long a job ran that has come to its own end.
 func (c *Core) learn(j *Job) {
-	if j.Kind == Service || j.Started == nil {
+	if j.Kind == Service {
 		return
 	}
 	clear(c.forecasts) // what waits is foreseen anew
-	if j.State != Succeeded && j.State != Failed {
-		c.predictor.Gone(j.ID.String()) // canceled: it says nothing of such jobs
+	if j.Started == nil || j.State != Succeeded && j.State != Failed {
+		c.predictor.Gone(j.ID.String()) // it says nothing of such jobs
 		return
 	}
 	end := c.now

@@ -159,7 +159,7 @@ type note struct {
 func NewCore(jobs []Job, site Site) *Core {
 	c := &Core{jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: site, predictor: sched.NewPredictor(), forecasts: map[ID]sched.Forecast{}}
 	for _, j := range jobs {
-		c.predictor.Submitted(j.work())
+		c.expect(&j)
 		if j.State.Terminal() {
 			c.learn(&j)
 			continue
@@ -204,7 +204,7 @@ func (c *Core) take(in Input) error {
 	case Submitted:
 		own := in.Job.clone()
 		c.jobs[own.ID] = &own
-		c.predictor.Submitted(own.work())
+		c.expect(&own)
 	case CancelRequested:
 		return c.cancel(in)
 	case RetryRequested:

@@ -311,8 +311,7 @@ func (j *state) devices(places []sched.Placement) float64 {
 func (r *replay) held() []queue.Use {
 	var out []queue.Use
 	for _, j := range r.running {
-		a := queue.Amount{CPU: j.Each.CPU, Memory: j.Each.Memory, Accelerators: j.devices(j.places[:1])}
-		out = append(out, queue.Use{Queue: j.gang.Queue, User: j.gang.User, Amount: a.Times(float64(len(j.places)))})
+		out = append(out, sched.Running{Gang: j.gang, Placements: j.places}.Use())
 	}
 	return out
 }
