@@ -11,7 +11,9 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -109,19 +111,18 @@ type Fact struct {
 
 // State is what policies see. They do not change it.
 type State struct {
-	Now      time.Time
-	Services []job.Job // that have not ended
-	Actions  []Action  // open ones, and closed ones as long as they matter; oldest first
+	Now     time.Time
+	Jobs    []job.Job // that have not ended, by ID
+	Actions []Action  // open ones, and closed ones as long as they matter; oldest first
 }
 
-// Service finds a service by its number.
-func (s State) Service(id job.ID) (job.Job, bool) {
-	for _, j := range s.Services {
-		if j.ID == id {
-			return j, true
-		}
+// Job finds a job that has not ended by its number.
+func (s State) Job(id job.ID) (job.Job, bool) {
+	i, ok := slices.BinarySearchFunc(s.Jobs, id, func(j job.Job, id job.ID) int { return cmp.Compare(j.ID, id) })
+	if !ok {
+		return job.Job{}, false
 	}
-	return job.Job{}, false
+	return s.Jobs[i], true
 }
 
 // Policy is one reaction.

@@ -68,7 +68,7 @@ func (w *world) service() job.Job {
 	return job.Job{ID: 12, Name: "web", Kind: job.Service, State: job.Running, Spec: job.Spec{Tasks: len(w.tasks)}, Tasks: slices.Clone(w.tasks)}
 }
 
-func (w *world) Services(context.Context) ([]job.Job, error) {
+func (w *world) Active(context.Context) ([]job.Job, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone {
@@ -161,8 +161,8 @@ func (l *loop) crash() {
 // step writes what the core decides, and returns what it wants applied.
 func (l *loop) step(inputs ...control.Input) (applies []control.Action) {
 	l.Helper()
-	seen, _ := l.Services(context.Background())
-	for _, e := range l.core.Step(l.now, append(inputs, control.Seen{Services: seen})...) {
+	seen, _ := l.Active(context.Background())
+	for _, e := range l.core.Step(l.now, append(inputs, control.Seen{Jobs: seen})...) {
 		switch e := e.(type) {
 		case control.SaveAction:
 			if old, ok := l.actions[e.Action.ID]; ok && old.State != e.Action.State && !old.State.May(e.Action.State) {

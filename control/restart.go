@@ -69,7 +69,7 @@ func dead(j job.Job) []job.Task {
 
 func (r restart) propose(s State) []Action {
 	var out []Action
-	for _, j := range s.Services {
+	for _, j := range s.Jobs {
 		for _, t := range dead(j) {
 			out = append(out, r.action(s, j, t))
 		}
@@ -129,7 +129,7 @@ func (r restart) pause(n int) time.Duration {
 }
 
 func (r restart) verify(s State, a Action) (ActionState, string) {
-	j, ok := s.Service(a.Target.Job)
+	j, ok := s.Job(a.Target.Job)
 	if !ok || (j.State != job.Starting && j.State != job.Running && j.State != job.Queued) {
 		return Failed, "overtaken: the service has ended"
 	}

@@ -12,10 +12,10 @@ import (
 	"github.com/lineshaft/lineshaft/job"
 )
 
-// Jobs is what the loop needs of the owner of services; job.Runner is one.
+// Jobs is what the loop needs of the owner of jobs; job.Runner is one.
 type Jobs interface {
-	// Services lists the services that have not ended.
-	Services(ctx context.Context) ([]job.Job, error)
+	// Active lists the jobs that have not ended, by ID.
+	Active(ctx context.Context) ([]job.Job, error)
 	// RestartReplica does nothing when the given attempt is not the newest.
 	RestartReplica(ctx context.Context, actor string, id job.ID, index, attempt int) (job.Job, error)
 	// Changed is closed when a job is next written.
@@ -120,7 +120,7 @@ type loop struct {
 // be read.
 func (r *Runner) Run(ctx context.Context) error {
 	l := &loop{Runner: r, ctx: ctx, results: make(chan Done)}
-	l.writes = lasting.New(r.o.Log, r.o.Clock, "control: services could not be looked at, or actions not written")
+	l.writes = lasting.New(r.o.Log, r.o.Clock, "control: jobs could not be looked at, or actions not written")
 	defer l.applies.Wait()
 	if err := l.load(); err != nil {
 		return errs.E("control.Run", errs.Other, err)
@@ -164,7 +164,7 @@ func (l *loop) load() error {
 	return nil
 }
 
-// tick looks at the services when a job has changed since the last look.
+// tick looks at the jobs when a job has changed since the last look.
 func (l *loop) tick() {
 	if l.broken {
 		if err := l.load(); err != nil {
@@ -175,13 +175,13 @@ func (l *loop) tick() {
 	inputs := []Input{Tick{}}
 	if l.stale() {
 		next := l.o.Jobs.Changed()
-		services, err := l.o.Jobs.Services(l.ctx)
+		jobs, err := l.o.Jobs.Active(l.ctx)
 		if err != nil {
 			l.writes.Met(err)
 			return
 		}
 		l.changed = next
-		inputs = append(inputs, Seen{services})
+		inputs = append(inputs, Seen{jobs})
 	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell
 }

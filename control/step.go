@@ -15,8 +15,8 @@ import (
 type Input interface{ input() }
 
 type (
-	// Seen is every service that has not ended, as it is now.
-	Seen struct{ Services []job.Job }
+	// Seen is every job that has not ended, as it is now, by ID.
+	Seen struct{ Jobs []job.Job }
 	// Approved lets a proposed action go ahead.
 	Approved struct{ ID, Actor string }
 	// ModeSet changes how far a policy may go.
@@ -79,8 +79,8 @@ const self = "service/control"
 type Core struct {
 	policies []Policy
 	modes    map[string]Mode
-	services []job.Job
-	looked   bool // services were seen: before, nothing is known to be dead or alive
+	jobs     []job.Job
+	looked   bool // jobs were seen: before, nothing is known to be dead or alive
 	actions  map[string]*Action
 	applying map[string]bool
 
@@ -129,7 +129,7 @@ func (c *Core) Step(now time.Time, inputs ...Input) []Effect {
 func (c *Core) take(in Input) error {
 	switch in := in.(type) {
 	case Seen:
-		c.services, c.looked = in.Services, true
+		c.jobs, c.looked = in.Jobs, true
 	case Approved:
 		return c.approve(in)
 	case ModeSet:
@@ -142,7 +142,7 @@ func (c *Core) take(in Input) error {
 
 // state is the policies' view.
 func (c *Core) state() State {
-	s := State{Now: c.now, Services: c.services}
+	s := State{Now: c.now, Jobs: c.jobs}
 	for _, a := range c.ordered() {
 		s.Actions = append(s.Actions, *a)
 	}

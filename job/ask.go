@@ -156,17 +156,13 @@ func (r *Runner) List(ctx context.Context, f Filter) ([]Job, error) {
 	return r.o.Store.ListJobs(ctx, f)
 }
 
-// Services lists the services that have not ended, by ID.
-func (r *Runner) Services(ctx context.Context) (out []Job, err error) {
+// Active lists the jobs that have not ended, by ID.
+func (r *Runner) Active(ctx context.Context) (out []Job, err error) {
 	err = r.call(ctx, func(l *loop) error {
 		if l.broken {
 			return l.step() // says so: the core is ahead of what is written
 		}
-		for _, j := range l.core.Jobs() {
-			if j.Kind == Service {
-				out = append(out, j)
-			}
-		}
+		out = l.core.Jobs()
 		return nil
 	})
 	return out, err
