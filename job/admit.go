@@ -6,6 +6,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/sched"
 )
 
@@ -47,14 +48,23 @@ func (l Limits) Admit(j Job, nodes []fleet.Node, active []Job) error {
 	case owned >= l.Owned:
 		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", j.Owner, owned)
 	}
-	g := sched.Gang{ID: "new", Each: j.Spec.Resources.ask()}
-	for _, t := range j.Tasks {
-		g.Tasks = append(g.Tasks, t.Index)
-	}
-	if reasons := sched.Fits(nodes, g); len(reasons) > 0 {
+	if reasons := sched.Fits(nodes, j.whole()); len(reasons) > 0 {
 		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons))
 	}
 	return nil
+}
+
+// roomFor is the disk of a task: what nobody asked for is no reason to refuse a job. Where no node has so much, the
+// default is half of what the largest has, which varies with what else the disk holds.
+func roomFor(disk units.Bytes, nodes []fleet.Node) units.Bytes {
+	var largest units.Bytes
+	for _, n := range nodes {
+		largest = max(largest, n.Disk)
+	}
+	if disk != DefaultDisk || largest >= disk || largest < 2*units.MiB {
+		return disk
+	}
+	return largest / 2 / units.MiB * units.MiB
 }
 
 // never words why nothing here could ever hold the gang.

@@ -25,8 +25,9 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 	var out Job
 	var plan outlook
 	err := r.call(ctx, func(l *loop) error {
-		j := New(s, owner, l.o.Clock.Now())
 		nodes := l.o.Nodes()
+		s.Resources.Disk = roomFor(s.Resources.Disk, nodes)
+		j := New(s, owner, l.o.Clock.Now())
 		if err := l.o.Site.admit(j); err != nil {
 			return err
 		}

@@ -1,9 +1,12 @@
 package job
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
@@ -30,13 +33,23 @@ func (s Site) Validate() error {
 	return s.Policy.Validate()
 }
 
-// admit refuses a job whose queue is not there.
+// admit refuses a job whose queue is not there, or whose limit it could never keep.
 func (s Site) admit(j Job) error {
 	tree, err := queue.New(s.Queues)
 	if err != nil {
 		return err
 	}
-	return tree.Check(j.Spec.Queue)
+	if err := tree.Check(j.Spec.Queue); err != nil {
+		return err
+	}
+	var out []string
+	for _, o := range tree.Never(j.Spec.Queue, j.whole().Least()) {
+		out = append(out, fmt.Sprintf("it asks for %s of %s at once, and queue %s is limited to %s", o.Needed, o.Resource, o.Queue, o.Limit))
+	}
+	if len(out) > 0 {
+		return errs.Errorf("job.Admit", errs.Invalid, "the job would never start: %s; ask for less, or name another queue (`lineshaft queue` shows their limits)", strings.Join(out, "; "))
+	}
+	return nil
 }
 
 // outlook is the last plan with what it was made from. Neither is changed once made.
@@ -123,7 +136,7 @@ func (c *Core) foresee(j *Job, g *sched.Gang) {
 	}
 	f, known := c.forecasts[j.ID]
 	if !known || ran > 0 {
-		f = c.predictor.Forecast(j.work(), ran)
+		f = c.predictor.Forecast(j.whole(), ran)
 	}
 	if ran == 0 {
 		c.forecasts[j.ID] = f
@@ -133,8 +146,8 @@ func (c *Core) foresee(j *Job, g *sched.Gang) {
 	}
 }
 
-// work is the job whole, as it is known again.
-func (j *Job) work() sched.Gang {
+// whole is the gang of all the job's tasks, wherever they are: as it is admitted, and known again.
+func (j *Job) whole() sched.Gang {
 	g := j.gang()
 	for i := range j.Spec.Tasks {
 		g.Tasks = append(g.Tasks, i)
@@ -145,7 +158,7 @@ func (j *Job) work() sched.Gang {
 // expect tells the predictor of a job that will end.
 func (c *Core) expect(j *Job) {
 	if j.Kind != Service {
-		c.predictor.Submitted(j.work())
+		c.predictor.Submitted(j.whole())
 	}
 }
 
@@ -163,5 +176,5 @@ func (c *Core) learn(j *Job) {
 	if j.Finished != nil {
 		end = *j.Finished
 	}
-	c.predictor.Ended(j.work(), end.Sub(*j.Started))
+	c.predictor.Ended(j.whole(), end.Sub(*j.Started))
 }

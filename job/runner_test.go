@@ -36,7 +36,7 @@ type hall struct {
 	finished int
 }
 
-func newHall(t *testing.T) *hall {
+func newHall(t *testing.T, change ...func(*job.Options)) *hall {
 	h := &hall{T: t, store: newMemory(), machine: newMachine(), clock: clock.NewFake(time.Unix(5000, 0).UTC())}
 	h.options = job.Options{
 		Store: h.store, Tasks: h.machine, Outputs: h.machine, Clock: h.clock, Log: slog.New(slog.DiscardHandler),
@@ -61,6 +61,9 @@ func newHall(t *testing.T) *hall {
 		},
 	}
 	h.machine.now = h.clock.Now
+	for _, f := range change {
+		f(&h.options)
+	}
 	h.up()
 	t.Cleanup(func() {
 		h.stop()

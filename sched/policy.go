@@ -167,6 +167,9 @@ func (g Gang) need(n int) queue.Amount {
 	return a.Times(float64(n))
 }
 
+// Least is what the gang takes when it starts with as few tasks as it may.
+func (g Gang) Least() queue.Amount { return g.need(g.least()) }
+
 // Use is what the running gang holds of its queue.
 func (r Running) Use() queue.Use {
 	return queue.Use{Queue: r.Gang.Queue, User: r.Gang.User, Amount: r.Gang.need(len(r.Placements))}

@@ -127,8 +127,11 @@ func (p *planner) evict(t *turn, d *Decision) bool {
 		p.stop(&list[taken])
 		taken++
 		if places := p.fits(t); places != nil {
-			p.spare(t, list[:taken], places, d)
-			return true
+			if p.spare(t, list[:taken], places, d) {
+				return true
+			}
+			p.hopeless[key] = true
+			return false
 		}
 	}
 	for i := taken - 1; i >= 0; i-- {
@@ -151,12 +154,14 @@ func (p *planner) fits(t *turn) []Placement {
 	return places
 }
 
-// spare lets run on what need not stop after all, the last to go first, and writes down the rest.
-func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision) {
+// spare lets run on what need not stop after all, the last to go first, and writes down the rest. Should the gang no
+// longer fit where it did, all run on and the search is given up.
+func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision) bool {
 	kept := make([]bool, len(list))
+	within := make([]bool, len(list)) // a part of what stops whole
 	for i := len(list) - 2; i >= 0; i-- {
 		if len(list[i].tasks) > 0 && list[i].run.stopped {
-			kept[i] = true // it stops whole
+			kept[i], within[i] = true, true
 			continue
 		}
 		p.release(places)
@@ -166,8 +171,13 @@ func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision)
 			continue
 		}
 		p.stop(&list[i])
-		if places = p.fits(t); places == nil { // cannot be: it fitted a moment ago
-			panic("sched: a gang no longer fits where it did")
+		if places = p.fits(t); places == nil {
+			for k := len(list) - 1; k >= 0; k-- {
+				if !kept[k] || within[k] {
+					p.restore(&list[k])
+				}
+			}
+			return false
 		}
 	}
 	by := p.s.Now.Add(p.s.Policy.Preempt.Grace)
@@ -193,6 +203,7 @@ func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision)
 	d.Placements = places
 	clear(p.failed)
 	clear(p.hopeless)
+	return true
 }
 
 // part is what of the running gang the victim gives up.

@@ -342,15 +342,19 @@ func (l *Line) over(leaf int, need Amount) *Over {
 // Overs are all the limits that so much more of the item's queue would exceed.
 func (l *Line) Overs(t Turn, a Amount) []Over { return l.overs(t.leaf, a, len(resources)*maxDepth) }
 
-func (l *Line) overs(leaf int, need Amount, most int) (out []Over) {
+func (l *Line) overs(leaf int, need Amount, most int) []Over {
+	return l.tree.overs(leaf, need, most, func(at int) vector { return l.held[at] })
+}
+
+func (t *Tree) overs(leaf int, need Amount, most int, held func(at int) vector) (out []Over) {
 	v := need.vector()
-	for _, at := range l.tree.nodes[leaf].path {
-		limit := l.tree.nodes[at].Limit.vector()
+	for _, at := range t.nodes[leaf].path {
+		limit, h := t.nodes[at].Limit.vector(), held(at)
 		for r := range limit {
-			if limit[r] > 0 && v[r] > 0 && l.held[at][r]+v[r] > limit[r]+slack && len(out) < most {
+			if limit[r] > 0 && v[r] > 0 && h[r]+v[r] > limit[r]+slack && len(out) < most {
 				out = append(out, Over{
-					Queue: l.tree.nodes[at].Name, Resource: resources[r], Needed: write(r, v[r]),
-					Offered: write(r, limit[r]-l.held[at][r]), Limit: write(r, limit[r]),
+					Queue: t.nodes[at].Name, Resource: resources[r], Needed: write(r, v[r]),
+					Offered: write(r, limit[r]-h[r]), Limit: write(r, limit[r]),
 				})
 			}
 		}

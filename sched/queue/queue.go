@@ -203,6 +203,16 @@ func (t *Tree) Check(name string) error {
 	return errs.Errorf("queue.Check", errs.Invalid, "there is no queue %q; there are %s", name, strings.Join(t.Names(), ", "))
 }
 
+// Never are the limits, of the queue and those above it, that so much would exceed even if nothing else were held. None
+// for a queue that Check refuses.
+func (t *Tree) Never(name string, a Amount) []Over {
+	leaf := t.leaf(name)
+	if leaf < 0 {
+		return nil
+	}
+	return t.overs(leaf, a, len(resources)*maxDepth, func(int) vector { return vector{} })
+}
+
 // Path is the whole name of a queue that gangs may name, "research/vision"; "" when there is none.
 func (t *Tree) Path(name string) string {
 	leaf := t.leaf(name)
