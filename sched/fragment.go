@@ -36,10 +36,11 @@ type group struct {
 
 const millionths = 1_000_000
 
-// weights are the mix in whole numbers.
-type weights struct {
+// grades are the mix in whole numbers, and what of a score follows from it.
+type grades struct {
 	total int64
 	steps [99]int64 // at which change of fragmentation the score goes up by one
+	tight int32     // parts of a score, of fine, that tightness counts
 }
 
 func (h *Hall) setMix() {
@@ -49,11 +50,7 @@ func (h *Hall) setMix() {
 		parts[i] = int64(math.Round(e.part * millionths))
 		h.total += parts[i]
 	}
-	// FGD's score of a change d is floor(100·sigmoid(d/1000)): at least q when d >= 1000·ln(q/(100-q)).
-	for q := range h.steps {
-		h.steps[q] = int64(math.Ceil(1000 * math.Log(float64(q+1)/float64(99-q)) * float64(h.total)))
-	}
-	h.steps[49] = 0 // exactly
+	h.setSteps()
 	for i := range h.classes {
 		h.classes[i].group(h, parts)
 	}
@@ -154,7 +151,7 @@ func (h *Hall) fragment(c *class, cores int64, devices []device) int64 {
 	return f
 }
 
-// grade is floor(100·sigmoid(change/1000)).
+// grade is floor(100·sigmoid(change/1000)), where the weight of fragmentation is 1.
 func (h *Hall) grade(change int64) int32 {
 	lo, hi := 0, len(h.steps)
 	for lo < hi {

@@ -25,9 +25,9 @@ type Hall struct {
 	racks   []rack
 	domains []string // names of accelerator domains; 0 is none
 	caps    []powerCap
-	rule    Rule
+	weights Weights
 	expect  []expected
-	weights
+	grades
 
 	shapes map[shapeKey]*shape
 	epoch  int     // how often the shapes started again
@@ -77,11 +77,11 @@ type rack struct {
 // NewHall is the empty hall. Of two nodes with one name the first counts. Mix may be empty: then nothing is known of
 // what comes, and nodes are filled by name.
 func NewHall(nodes []fleet.Node, caps []fleet.PowerCap, racks []fleet.Rack, mix Mix) *Hall {
-	return newHall(nodes, caps, racks, mix, DefaultRule())
+	return newHall(nodes, caps, racks, mix, Weights{})
 }
 
-func newHall(nodes []fleet.Node, caps []fleet.PowerCap, racks []fleet.Rack, mix Mix, rule Rule) *Hall {
-	h := &Hall{rule: rule, shapes: map[shapeKey]*shape{}, domains: []string{""}, expect: mix.typical()}
+func newHall(nodes []fleet.Node, caps []fleet.PowerCap, racks []fleet.Rack, mix Mix, w Weights) *Hall {
+	h := &Hall{weights: w.or(), shapes: map[shapeKey]*shape{}, domains: []string{""}, expect: mix.typical()}
 	h.addCaps(caps)
 	h.addNodes(nodes)
 	h.addRacks(nodes, racks)

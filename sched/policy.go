@@ -26,6 +26,9 @@ type Policy struct {
 	Horizon int     `json:"horizon,omitempty"` // reservations that conservative backfilling keeps at most; 16 when 0
 	Spread  float64 `json:"spread,omitempty"`  // typical factor between predicted and real durations (Errors.Factor); 2 when 0
 	Depth   int     `json:"depth,omitempty"`   // gangs for which victims are looked for at most; 40 when 0
+
+	Weights Weights `json:"weights,omitzero"`  // of what decides between nodes; the default when all are 0
+	Learned string  `json:"learned,omitempty"` // name of the learned rule that the numbers are from; none when empty
 }
 
 // Preemption is what may be stopped for whom.
@@ -119,7 +122,7 @@ func (p Policy) Validate() error {
 	case p.Horizon < 0 || p.Depth < 0:
 		return errs.Errorf(op, errs.Invalid, "horizon %d and depth %d must not be negative", p.Horizon, p.Depth)
 	}
-	return nil
+	return p.Weights.Validate()
 }
 
 func (p Policy) order() Order {

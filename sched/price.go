@@ -18,16 +18,6 @@ import (
 // claims its share of what is still free, and a class of which the claims take much is dear. It falls and rises with
 // what is free, so that unbound work takes the others first.
 
-// Rule weighs what decides between nodes on which a task fits.
-type Rule struct {
-	Congestion float64 // of the price for devices and cores, at their mean price
-	Scarcity   float64 // of the price when all that is free is claimed
-	Power      float64 // of the watts that the task draws there beyond the thriftiest class, at half as much again
-}
-
-// DefaultRule was chosen on the openb traces with seeds 1 to 10 (docs/benchmarks.md).
-func DefaultRule() Rule { return Rule{Congestion: 20, Scarcity: 15, Power: 5} }
-
 // Constants of the transport problem.
 const (
 	priceRounds = 200
@@ -241,7 +231,7 @@ func (h *Hall) price(s *shape, c *class) int32 {
 	}
 	p := int32(0)
 	if unit := max(devices, cores*all/max(allCores, 1e-9)); unit > 0 && all > 0 {
-		p = int32(math.Floor(h.rule.Congestion*(devices*c.prices.device+cores*c.prices.core)/unit)) * fine
+		p = int32(math.Floor(h.weights.Congestion*(devices*c.prices.device+cores*c.prices.core)/unit)) * fine
 	}
 	return p
 }
@@ -259,7 +249,7 @@ func (h *Hall) scarcity() {
 	for i := range h.classes {
 		c := &h.classes[i]
 		claim := c.prices.bound * float64(h.free) / float64(max(c.free, 1))
-		c.prices.scarce = int32(math.Floor(h.rule.Scarcity*min(claim, dearest))) * fine
+		c.prices.scarce = int32(math.Floor(h.weights.Scarcity*min(claim, dearest))) * fine
 	}
 }
 
@@ -271,12 +261,6 @@ func (h *Hall) byPower(s *shape) {
 	least := slices.Min(s.power)
 	for i := range s.price {
 		more := float64(s.power[i]-least) / float64(least) * 2
-		s.price[i] += int32(math.Floor(h.rule.Power*min(more, 2))) * fine
+		s.price[i] += int32(math.Floor(h.weights.Power*min(more, 2))) * fine
 	}
-}
-
-// Use replaces the rule.
-func (h *Hall) Use(r Rule) {
-	h.rule, h.prices = r, false
-	h.forget()
 }

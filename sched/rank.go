@@ -146,7 +146,7 @@ func (h *Hall) key(s *shape, i int32) int32 {
 // score is how well the task suits the node, which it fits, and which devices it would get.
 func (h *Hall) score(s *shape, i int32, domain uint16, out []int32) (int32, []int32) {
 	r, c := &h.rooms[i], &h.classes[h.sites[i].class]
-	cores, tie := r.free[cpu]-s.need[cpu], r.tightness(s)
+	cores, tie := r.free[cpu]-s.need[cpu], h.tightness(s, r)
 	if s.count == 0 {
 		return h.grade(r.frag-h.fragment(c, cores, r.devices))*fine + tie, out
 	}
@@ -180,14 +180,15 @@ func (h *Hall) score(s *shape, i int32, domain uint16, out []int32) (int32, []in
 	return best*fine + tie, append(out, at)
 }
 
-// tightness decides between nodes of one score: the less of devices the task leaves there, the better.
-func (r *room) tightness(s *shape) int32 {
+// tightness decides between nodes of one score: the less of devices the task leaves there, the better. With more weight
+// it makes up for some of the score.
+func (h *Hall) tightness(s *shape, r *room) int32 {
 	left := -int64(s.count) * int64(s.milli)
 	for d := range r.devices {
 		left += int64(r.devices[d].milli)
 	}
 	const device = fine / 8
-	return fine - 1 - int32(max(min(left*device/whole, fine-1), 0))
+	return (fine - 1 - int32(max(min(left*device/whole, fine-1), 0))) * h.tight / fine
 }
 
 // like tells whether one of the devices is as good as the other.

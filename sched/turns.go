@@ -69,7 +69,7 @@ func (p *planner) key(t *turn) turnKey {
 // plan is Plan for a snapshot whose policy and queues are in order.
 func plan(s Snapshot, tree *queue.Tree) Schedule {
 	p := &planner{
-		s: s, order: s.Policy.order(), hall: NewHall(s.Nodes, s.Caps, s.Racks, s.mix()), arrays: map[string]int{},
+		s: s, order: s.Policy.order(), hall: newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights), arrays: map[string]int{},
 		moved: map[string][]Placement{}, failed: map[turnKey][]Reason{}, fitted: map[turnKey]bool{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {

@@ -41,7 +41,7 @@ type options struct {
 	seeds    []int64
 	jobs     int
 	learn    bool
-	rule     sched.Rule
+	weights  sched.Weights
 	asJSON   bool
 }
 
@@ -53,7 +53,7 @@ func main() {
 }
 
 func run(args []string, out, log io.Writer) error {
-	o := options{rule: sched.DefaultRule()}
+	o := options{weights: sched.DefaultWeights()}
 	flags := flag.NewFlagSet("openb", flag.ContinueOnError)
 	flags.StringVar(&o.data, "data", "../shared/data/sched/openb", "folder with the trace")
 	lists := flags.String("lists", "default,cpu050,gpushare40,multigpu20,gpuspec10,gpuspec33", "pod lists")
@@ -61,8 +61,8 @@ func run(args []string, out, log io.Writer) error {
 	policies := flags.String("policies", "ours,fgd,bestfit,dotprod,random", "policies, of "+strings.Join(known(), " "))
 	flags.IntVar(&o.jobs, "j", runtime.NumCPU(), "runs at a time")
 	flags.BoolVar(&o.learn, "learn", false, "let ours learn the mix from the arrivals instead of being told it")
-	flags.Float64Var(&o.rule.Congestion, "congestion", o.rule.Congestion, "weight of ours")
-	flags.Float64Var(&o.rule.Scarcity, "scarcity", o.rule.Scarcity, "weight of ours")
+	flags.Float64Var(&o.weights.Congestion, "congestion", o.weights.Congestion, "weight of ours")
+	flags.Float64Var(&o.weights.Scarcity, "scarcity", o.weights.Scarcity, "weight of ours")
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON array of rows")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -25,7 +25,7 @@ func newOurs(t *openb.Trace, o options, pods []openb.Pod, migrate bool) *linesha
 		mix = t.Mix(pods)
 	}
 	l := &lineshaft{hall: sched.NewHall(t.Nodes(), nil, nil, mix), trace: t, learn: o.learn}
-	l.hall.Use(o.rule)
+	l.hall.Use(o.weights)
 	if migrate {
 		l.mover = sched.NewMover(l.hall)
 	}
