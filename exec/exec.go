@@ -75,6 +75,9 @@ type Limits struct {
 	Processes    int         `json:"processes,omitempty"`
 	Disk         units.Bytes `json:"disk,omitempty"` // of the task's folder
 	Accelerators []string    `json:"accelerators,omitempty"`
+	// Storage is of the out folder alone, what the task leaves; Disk is then without it.
+	Storage   units.Bytes         `json:"storage,omitempty"`
+	Bandwidth units.BitsPerSecond `json:"bandwidth,omitempty"` // of the network in each direction, the task's own machine excepted
 }
 
 // Policy says which isolation must be enforced.

@@ -96,7 +96,7 @@ func available() ([]cgroup1.Subsystem, error) {
 	var out []cgroup1.Subsystem
 	for _, s := range all {
 		switch s.Name() {
-		case cgroup1.Memory, cgroup1.Cpu, cgroup1.Pids, cgroup1.Freezer:
+		case cgroup1.Memory, cgroup1.Cpu, cgroup1.Cpuacct, cgroup1.Pids, cgroup1.Freezer:
 			if exists(filepath.Join(groupRoot, string(s.Name()))) {
 				out = append(out, s)
 			}
@@ -113,6 +113,13 @@ const period = 100_000
 
 func quotaOf(cpu float64) int64 { return max(1000, int64(math.Ceil(cpu*period))) }
 
+// sharesOf weighs a task by the processor that it was promised, so that it gets that much whenever it wants it, whatever
+// the others' quotas are: what one has beyond its promise is taken from it by the kernel at once.
+func sharesOf(cpu float64) uint64 { return uint64(min(max(2, math.Round(cpu*1024)), 262_144)) }
+
+// weightOf is the same in version 2, where 100 is usual.
+func weightOf(cpu float64) uint64 { return uint64(min(max(1, math.Round(cpu*100)), 10_000)) }
+
 func v1Resources(l exec.Limits) *specs.LinuxResources {
 	r := &specs.LinuxResources{}
 	if l.Memory > 0 {
@@ -124,7 +131,8 @@ func v1Resources(l exec.Limits) *specs.LinuxResources {
 	}
 	if l.CPU > 0 {
 		quota, p := quotaOf(l.CPU), uint64(period)
-		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &p}
+		shares := sharesOf(l.CPU)
+		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &p, Shares: &shares}
 	}
 	if l.Processes > 0 {
 		n := int64(l.Processes) + ownProcesses
@@ -141,7 +149,8 @@ func v2Resources(l exec.Limits) *cgroup2.Resources {
 	}
 	if l.CPU > 0 {
 		quota, p := quotaOf(l.CPU), uint64(period)
-		r.CPU = &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &p)}
+		weight := weightOf(l.CPU)
+		r.CPU = &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &p), Weight: &weight}
 	}
 	if l.Processes > 0 {
 		r.Pids = &cgroup2.Pids{Max: int64(l.Processes) + ownProcesses}
@@ -158,12 +167,19 @@ func (g cgroup) folders() []string {
 		return []string{filepath.Join(g.Root, g.Path)}
 	}
 	var out []string
-	for _, c := range []string{"freezer", "memory", "cpu", "pids"} {
-		if dir := filepath.Join(g.Root, c, g.Path); exists(dir) {
+	for _, c := range []string{"freezer", "memory", "cpu", "cpuacct", "pids"} {
+		if dir := filepath.Join(g.Root, c, g.Path); exists(dir) && !(c == "cpuacct" && same(dir, filepath.Join(g.Root, "cpu", g.Path))) {
 			out = append(out, dir)
 		}
 	}
 	return out
+}
+
+// same tells whether two controllers are mounted as one.
+func same(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // errGroup is that of a group that can be made and not used.

@@ -27,8 +27,10 @@ const (
 	stopFile    = "stop.json"
 	reserveFile = "exit.reserve"
 	shellFile   = "shell"
-	placeFile   = "place"   // a link to where work and out are, when they are not here
-	secretsFile = "secrets" // a link to where secret files are, when that is not in the task's own mounts
+	usageFile   = "usage"       // what the shim measured last
+	limitsFile  = "limits.json" // that were set while it runs
+	placeFile   = "place"       // a link to where work and out are, when they are not here
+	secretsFile = "secrets"     // a link to where secret files are, when that is not in the task's own mounts
 )
 
 func exists(path string) bool {

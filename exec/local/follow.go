@@ -54,11 +54,15 @@ func (s *shim) follow() {
 		}
 	}
 	w := watch{s: s}
+	m := newMeter(s, &w)
+	m.look(time.Now())
 	for {
 		select {
 		case err := <-ended:
 			s.ended(err)
 			return
+		case <-s.ordered:
+			m.obey()
 		case <-s.asked:
 			order := stopOrder{Grace: s.in.Task.Grace}
 			readJSON(filepath.Join(s.dir, stopFile), &order) //nolint:errcheck // without one the task's own grace holds
@@ -73,6 +77,7 @@ func (s *shim) follow() {
 			if reason := w.look(); reason != "" {
 				end(reason, 0)
 			}
+			m.look(time.Now())
 			look.Reset(max(lookEvery, 10*time.Since(began)))
 		}
 	}
@@ -163,10 +168,14 @@ func processes() (pids []int) {
 // watch looks at what a task uses up.
 type watch struct {
 	s       *shim
+	scratch int64     // bytes of disk at the last look
+	left    int64     // of those in its out folder, where they have a limit of their own
+	walked  time.Time // when they were counted
+	took    time.Duration
 	refused int         // starts of processes, at the last look
 	in      int         // looks in a row in which more were refused
 	short   bool        // the disk was almost full at the last look
-	held    units.Bytes // by the task then
+	before  units.Bytes // held by the task then
 }
 
 // look gives the reason to end the task, or "".
@@ -180,9 +189,16 @@ func (w *watch) look() string {
 	return w.full()
 }
 
+// overDisk counts what the task holds, and tells whether that is too much. Nothing that has no limit is counted often.
 func (w *watch) overDisk() bool {
-	limit := int64(w.s.in.Task.Limits.Disk)
-	return limit > 0 && w.used() > limit
+	l := w.s.in.Task.Limits
+	if l.Disk <= 0 && l.Storage <= 0 && time.Since(w.walked) < max(measureEvery, 100*w.took) {
+		return false
+	}
+	began := time.Now()
+	w.used()
+	w.walked, w.took = began, time.Since(began)
+	return l.Disk > 0 && w.scratch > int64(l.Disk) || l.Storage > 0 && w.left > int64(l.Storage)
 }
 
 // crowd looks at the task's processes: whether it is refused new ones all the time and, where no group bounds it, how
@@ -224,8 +240,8 @@ func (w *watch) full() string {
 		return ""
 	}
 	used := units.Bytes(w.used())
-	before, first := w.held, !w.short
-	w.held, w.short = used, true
+	before, first := w.before, !w.short
+	w.before, w.short = used, true
 	if first || used < filler || used < before+units.MiB {
 		return ""
 	}
@@ -233,12 +249,24 @@ func (w *watch) full() string {
 }
 
 // used is how much disk the task holds: its folders, and files that it has open and deleted.
-func (w *watch) used() (bytes int64) {
-	place := placeOf(w.s.dir)
-	folders := []string{"work", "out"}
+func (w *watch) used() int64 {
+	w.left = 0
+	folders := []string{"work"}
 	if !w.s.level.mounts() {
 		folders = append(folders, "tmp")
 	}
+	if w.s.in.Task.Limits.Storage > 0 {
+		w.left = w.held("out")
+	} else {
+		folders = append(folders, "out")
+	}
+	w.scratch = w.held(folders...) + w.s.deleted(placeOf(w.s.dir))
+	return w.scratch + w.left
+}
+
+// held is the size of folders of the task's.
+func (w *watch) held(folders ...string) (bytes int64) {
+	place := placeOf(w.s.dir)
 	locked := false
 	for _, d := range folders {
 		filepath.WalkDir(filepath.Join(place, d), func(_ string, e fs.DirEntry, err error) error { //nolint:errcheck // files come and go
@@ -258,7 +286,7 @@ func (w *watch) used() (bytes int64) {
 			locked = false
 		}
 	}
-	return bytes + w.s.deleted(place)
+	return bytes
 }
 
 // deleted is the size of files on the task's disk that its processes hold open without a name.

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		case "as-glutton":
 			asGlutton(1024)
 			return
+		case "as-holder":
+			asHolder()
+			return
 		case "as-herd":
 			asHerd()
 			return

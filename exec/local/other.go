@@ -52,6 +52,16 @@ func (*Local) Status(ref exec.TaskRef) (exec.Status, error) {
 	return exec.Status{}, errs.Errorf("local.Status", errs.NotFound, "no attempt %v on this machine", ref)
 }
 
+// Usage knows no attempt.
+func (*Local) Usage(context.Context, exec.TaskRef) (exec.Usage, error) {
+	return exec.Usage{}, refuse("local.Usage")
+}
+
+// Adjust knows no attempt.
+func (*Local) Adjust(context.Context, exec.TaskRef, exec.Limits) error {
+	return refuse("local.Adjust")
+}
+
 // Remove finds nothing to remove.
 func (*Local) Remove(context.Context, exec.TaskRef) error { return nil }
 
@@ -92,4 +102,5 @@ var (
 	_ exec.Outputs = (*Local)(nil)
 	_ exec.Nodes   = (*Local)(nil)
 	_ exec.Shells  = (*Local)(nil)
+	_ exec.Meters  = (*Local)(nil)
 )

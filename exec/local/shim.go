@@ -80,6 +80,7 @@ type shim struct {
 	group    cgroup
 	init     *started
 	asked    chan os.Signal // to stop
+	ordered  chan os.Signal // to change limits
 	logged   chan struct{}  // closed when the log is complete
 	features []exec.Feature
 }
@@ -89,9 +90,10 @@ func shimMain(args []string) int {
 	// The child gets SIGKILL when the thread that started it ends: this thread must not.
 	runtime.LockOSThread()
 	keepFromChildren()
-	s := &shim{word: os.NewFile(fdWord, "word"), asked: make(chan os.Signal, 4)}
+	s := &shim{word: os.NewFile(fdWord, "word"), asked: make(chan os.Signal, 4), ordered: make(chan os.Signal, 1)}
 	// From the first moment on: an order to stop must not end the shim itself.
 	signal.Notify(s.asked, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(s.ordered, signalled)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE) // caught, not ignored: the program would ignore them too
 	if len(args) != 1 {
 		return 2
