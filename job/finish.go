@@ -150,7 +150,7 @@ func (c *Core) close(j *Job, on Cause) {
 	}
 	at := c.now
 	c.learn(j)
-	j.Finished, j.Next, j.NotBefore, j.Reasons = &at, "", nil, nil
+	j.Finished, j.Next, j.NotBefore, j.Reasons, j.Claim = &at, "", nil, nil, nil
 	if j.State == Succeeded && j.Progress != nil {
 		whole := *j.Progress
 		whole.Fraction, whole.ETASeconds = 1, 0

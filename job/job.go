@@ -151,6 +151,8 @@ type Job struct {
 	NotBefore   *time.Time `json:"not_before,omitempty"` // the earliest next try
 	Preempted   *time.Time `json:"preempted,omitempty"`  // when it was last stopped for others
 	Outlook     *Outlook   `json:"outlook,omitempty"`    // of a dry run
+
+	Claim []PlannedPlace `json:"claim,omitempty"` // where it goes on after it was told to move
 }
 
 // Task is one process of a job.

@@ -23,20 +23,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 	if !c.ready {
 		return
 	}
-	snap := sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.policy()}
-	waiting := map[string]*Job{}
-	for _, id := range c.ids() {
-		j := c.jobs[id]
-		if live := j.running(c.now); len(live.Placements) > 0 {
-			c.foresee(j, &live.Gang)
-			snap.Running = append(snap.Running, live)
-		}
-		for _, g := range j.gangs(c.now) {
-			c.foresee(j, &g)
-			snap.Queue = append(snap.Queue, g)
-			waiting[g.ID] = j
-		}
-	}
+	snap, waiting := c.snapshot(nodes)
 	c.outlook = outlook{}
 	if len(snap.Queue) == 0 {
 		return
@@ -53,6 +40,25 @@ func (c *Core) plan(nodes []fleet.Node) {
 			c.place(j, d.Placements)
 		}
 	}
+}
+
+// snapshot is the hall as the scheduler sees it, and whose gangs wait.
+func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[string]*Job) {
+	snap = sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.policy()}
+	waiting = map[string]*Job{}
+	for _, id := range c.ids() {
+		j := c.jobs[id]
+		if live := j.running(c.now); len(live.Placements) > 0 {
+			c.foresee(j, &live.Gang)
+			snap.Running = append(snap.Running, live)
+		}
+		for _, g := range j.gangs(c.now) {
+			c.foresee(j, &g)
+			snap.Queue = append(snap.Queue, g)
+			waiting[g.ID] = j
+		}
+	}
+	return snap, waiting
 }
 
 // evict stops running jobs for one that waits.
@@ -106,6 +112,9 @@ func (j *Job) gang() sched.Gang {
 	if j.Preempted != nil {
 		g.Left = *j.Preempted
 	}
+	for _, p := range j.Claim {
+		g.Claim = append(g.Claim, sched.Placement{Gang: g.ID, Task: p.Task, Node: p.Node, Ask: g.Each, Accelerators: p.Accelerators})
+	}
 	return g
 }
 
@@ -141,7 +150,7 @@ func (j *Job) gangs(now time.Time) []sched.Gang {
 
 // place starts new attempts where the scheduler put them.
 func (c *Core) place(j *Job, placements []sched.Placement) {
-	j.Reasons, j.Reason, j.NotBefore = nil, "", nil
+	j.Reasons, j.Reason, j.NotBefore, j.Claim = nil, "", nil, nil
 	c.move(j, Place)
 	for _, p := range placements {
 		t := &j.Tasks[p.Task]
@@ -170,6 +179,7 @@ func (c *Core) wait(j *Job, reasons []sched.Reason) {
 	}
 	j.Reasons = out
 	if j.State == Queued {
+		j.Claim = nil // what it was moved for is not free any more
 		j.Reason = "waits for " + words(out)
 	}
 	c.quiet(j, "job.waiting", nil)

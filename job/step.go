@@ -42,6 +42,13 @@ type (
 		Index, Attempt int
 		Actor          string
 	}
+	// Relocate stops jobs so that they go on elsewhere: all that have not moved yet, or none.
+	Relocate struct {
+		Moves  []Move
+		Reason string
+		Nodes  []fleet.Node
+		Actor  string
+	}
 	// TaskObserved is what an executor says of one attempt.
 	TaskObserved struct{ Status exec.Status }
 	// Observed is everything the executor knows, as it was when the jobs in Fresh had nothing under way since; for
@@ -80,6 +87,7 @@ func (CancelRequested) input() {}
 func (RetryRequested) input()  {}
 func (SetReplicas) input()     {}
 func (RestartReplica) input()  {}
+func (Relocate) input()        {}
 func (TaskObserved) input()    {}
 func (Observed) input()        {}
 func (StartFailed) input()     {}
@@ -213,6 +221,8 @@ func (c *Core) take(in Input) error {
 		return c.setReplicas(in)
 	case RestartReplica:
 		return c.restartReplica(in)
+	case Relocate:
+		return c.relocate(in)
 	case TaskObserved:
 		c.observe(in.Status)
 	case Observed:

@@ -19,7 +19,7 @@ func (p *planner) rearrange(g *Gang) []Placement {
 	}
 	var list []int
 	for i := len(p.started) - 1; i >= 0 && len(list) < rearrangeOne; i-- {
-		if v := &p.started[i]; g.Each.Accelerators == 0 || v.Gang.Each.Accelerators > 0 {
+		if v := &p.started[i]; len(v.Gang.Claim) == 0 && (g.Each.Accelerators == 0 || v.Gang.Each.Accelerators > 0) {
 			list = append(list, i)
 		}
 	}

@@ -65,6 +65,8 @@ type Gang struct {
 	Left       time.Time     // when it was stopped for others; zero when it has not run
 	Ran        time.Duration // how long it has run, up to Left, or for what runs up to Started
 	Index      float64       // of its forecast (Forecast.Index); 0 is unknown
+
+	Claim []Placement // where it goes on after a move (Relocate): kept for it while it stops, and given to it before all others
 }
 
 // Ask is what one task needs. The zero value of a field asks for nothing, or for any.

@@ -95,6 +95,9 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 		}
 	}
 	p.calendar()
+	out := Schedule{Decisions: make([]Decision, 0, len(s.Queue))}
+	p.claims(&out, &state)
+	s = p.s
 	items := make([]queue.Item, len(s.Queue))
 	late := p.overdue(state.Capacity)
 	for i := range s.Queue {
@@ -105,7 +108,6 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 		}
 	}
 	p.line = tree.Line(state, items, s.Policy.Rules)
-	out := Schedule{Decisions: make([]Decision, 0, len(s.Queue))}
 	had := make([]bool, len(items))
 	for at, ok := p.line.Next(); ok; at, ok = p.line.Next() {
 		had[at.Item] = true

@@ -1,0 +1,125 @@
+package job_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// moveOf is a move of the job's tasks to one node.
+func moveOf(j job.Job, node string) job.Move {
+	m := job.Move{Job: j.ID, Attempt: j.Attempt}
+	for _, t := range j.Tasks {
+		m.From = append(m.From, job.PlannedPlace{Task: t.Index, Node: t.Node, Accelerators: t.Accelerators})
+		m.To = append(m.To, job.PlannedPlace{Task: t.Index, Node: node})
+	}
+	return m
+}
+
+func TestAJobMovesWithItsPlaceKeptAndGoesOnThere(t *testing.T) {
+	s := newSim(t, node("n1", 4), node("n2", 4))
+	s.machine.automatic, s.machine.obedient = true, true
+	s.adopt()
+	spec := command("mover")
+	spec.Preemptible, spec.Resources.CPU = true, 3
+	j := s.get(s.submit(spec).ID)
+	s.settle()
+	j = s.get(j.ID)
+	from := j.Tasks[0].Node
+	to := map[string]string{"n1": "n2", "n2": "n1"}[from]
+	move := job.Relocate{Moves: []job.Move{moveOf(j, to)}, Reason: "job 2 starts then", Nodes: s.nodes, Actor: "policy/defragment"}
+	if err := s.step(0, move); err != nil {
+		t.Fatal(err)
+	}
+	if j = s.get(j.ID); j.State != job.Stopping || len(j.Claim) != 1 || !strings.Contains(j.Reason, "moved to "+to) {
+		t.Fatalf("it is %s, claims %v: %s", j.State, j.Claim, j.Reason)
+	}
+	// One that is more important does not get the place that is kept, nor does a crash lose it.
+	s.crash()
+	s.adopt()
+	spec.Name, spec.Priority, spec.Preemptible = "wide", 100, false
+	wide := s.submit(spec)
+	if err := s.step(0, move); err != nil {
+		t.Fatalf("asked again: %v", err)
+	}
+	s.settle()
+	j, wide = s.get(j.ID), s.get(wide.ID)
+	if j.State != job.Running || j.Tasks[0].Node != to || j.Attempt != 2 || len(j.Claim) != 0 {
+		t.Errorf("the job that moved is %s on %s in attempt %d, claims %v", j.State, j.Tasks[0].Node, j.Attempt, j.Claim)
+	}
+	if wide.State != job.Running || wide.Tasks[0].Node != from {
+		t.Errorf("the one it made room for is %s on %s", wide.State, wide.Tasks[0].Node)
+	}
+	if err := s.step(0, move); err != nil || s.get(j.ID).State != job.Running {
+		t.Errorf("asked once more, after it has moved: %v", err)
+	}
+}
+
+func TestAMoveThatCannotBeIsRefusedAndStopsNothing(t *testing.T) {
+	s := newSim(t, node("n1", 4), node("n2", 4))
+	s.machine.automatic, s.machine.obedient = true, true
+	s.adopt()
+	spec := command("mover")
+	spec.Preemptible, spec.Resources.CPU = true, 3
+	one, two := s.submit(spec).ID, s.submit(spec).ID
+	spec.Preemptible, spec.Resources.CPU = false, 1
+	fixed := s.submit(spec).ID
+	s.settle()
+	a, b := s.get(one), s.get(two)
+	elsewhere := moveOf(a, b.Tasks[0].Node)
+	elsewhere.From[0].Node = "n9"
+	for name, c := range map[string]struct {
+		move job.Move
+		kind errs.Kind
+	}{
+		"to a place that is taken":                {moveOf(a, b.Tasks[0].Node), errs.Conflict},
+		"to a node that is not there":             {moveOf(a, "n9"), errs.Conflict},
+		"of a job that is not there":              {job.Move{Job: 99, Attempt: 1}, errs.Conflict},
+		"of a job that may not be stopped":        {moveOf(s.get(fixed), "n1"), errs.Denied},
+		"from where it does not lie, as it seems": {elsewhere, errs.Conflict},
+	} {
+		err := s.step(0, job.Relocate{Moves: []job.Move{c.move}, Nodes: s.nodes, Actor: "user/ann"})
+		if !errs.Is(err, c.kind) {
+			t.Errorf("a move %s: %v", name, err)
+		}
+	}
+	for _, id := range []job.ID{one, two, fixed} {
+		if j := s.get(id); j.State != job.Running || j.Attempt != 1 || len(j.Claim) != 0 {
+			t.Errorf("job %d is %s in attempt %d", id, j.State, j.Attempt)
+		}
+	}
+}
+
+func TestAPlaceThatIsLostOnTheWayMakesTheJobWaitLikeAnyOther(t *testing.T) {
+	s := newSim(t, node("n1", 4), node("n2", 4))
+	s.machine.automatic, s.machine.obedient = true, true
+	s.adopt()
+	spec := command("mover")
+	spec.Preemptible, spec.Resources.CPU = true, 3
+	id := s.submit(spec).ID
+	s.settle()
+	j := s.get(id)
+	to := map[string]string{"n1": "n2", "n2": "n1"}[j.Tasks[0].Node]
+	if err := s.step(0, job.Relocate{Moves: []job.Move{moveOf(j, to)}, Nodes: s.nodes, Actor: "policy/defragment"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.nodes {
+		s.nodes[i].Cordoned = true
+	}
+	s.settle()
+	if j = s.get(id); j.State != job.Queued || len(j.Claim) != 0 || len(j.Reasons) == 0 {
+		t.Fatalf("it is %s, claims %v, waits for %+v", j.State, j.Claim, j.Reasons)
+	}
+	for i := range s.nodes {
+		s.nodes[i].Cordoned = false
+	}
+	s.now = s.now.Add(time.Second)
+	_ = s.step(0)
+	s.settle()
+	if j = s.get(id); j.State != job.Running {
+		t.Errorf("it is %s: %s", j.State, j.Reason)
+	}
+}

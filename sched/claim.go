@@ -1,0 +1,78 @@
+package sched
+
+import (
+	"slices"
+
+	"github.com/lineshaft/lineshaft/sched/queue"
+)
+
+// claims keeps what gangs on the move were promised: those that have stopped go on there, before all others; for those
+// that still stop it is taken, so that nobody else gets it. A claim that the hall can no longer hold is void, and its
+// gang waits like any other.
+func (p *planner) claims(out *Schedule, state *queue.State) {
+	for _, r := range p.running {
+		if r.Stopping.IsZero() {
+			continue
+		}
+		var more []Placement
+		for _, pl := range r.Gang.Claim {
+			if !slices.ContainsFunc(r.Placements, func(have Placement) bool { return have.same(pl) }) {
+				more = append(more, pl)
+			}
+		}
+		if p.grant(&r.Gang, more) {
+			p.occupy(&r.Gang, more)
+		}
+	}
+	rest := make([]Gang, 0, len(p.s.Queue))
+	for i := range p.s.Queue {
+		g := &p.s.Queue[i]
+		if len(g.Claim) == 0 || !g.covers(g.Claim) || !p.grant(g, g.Claim) {
+			rest = append(rest, *g)
+			continue
+		}
+		p.occupy(g, g.Claim)
+		r := Running{Gang: *g, Placements: g.Claim, Started: p.s.Now}
+		p.started = append(p.started, r)
+		state.Held = append(state.Held, r.Use())
+		if g.Array != "" {
+			p.arrays[g.Array]++
+		}
+		out.Decisions = append(out.Decisions, Decision{Gang: g.ID, Placements: g.Claim})
+	}
+	p.s.Queue = rest
+}
+
+// grant takes the places if all of them are free and kept for nobody.
+func (p *planner) grant(g *Gang, places []Placement) bool {
+	for _, pl := range places {
+		if i, ok := p.hall.byName[pl.Node]; !ok || p.hall.sites[i].cordoned {
+			return false
+		}
+	}
+	if !p.hall.admits(places) || p.conflict(g, places) != nil {
+		return false
+	}
+	for _, pl := range places {
+		p.hall.Take(pl)
+	}
+	return true
+}
+
+// covers tells whether the places are one for each task of the gang.
+func (g *Gang) covers(places []Placement) bool {
+	if len(places) != len(g.Tasks) {
+		return false
+	}
+	for _, pl := range places {
+		if !slices.Contains(g.Tasks, pl.Task) {
+			return false
+		}
+	}
+	return true
+}
+
+// same tells whether two placements are of one task in one place.
+func (p Placement) same(q Placement) bool {
+	return p.Task == q.Task && p.Node == q.Node && slices.Equal(p.Accelerators, q.Accelerators)
+}
