@@ -137,8 +137,24 @@ func (h *history) command() {
 	case 3:
 		_ = h.step(h.torn(), job.SetReplicas{ID: j.ID, N: 1 + h.rand.IntN(3), Actor: "user/ann"})
 	case 4:
-		move := moveOf(j, h.nodes[h.rand.IntN(2)].Name)
-		_ = h.step(h.torn(), job.Relocate{Moves: []job.Move{move}, Nodes: h.nodes, Actor: "policy/defragment"})
+		h.moveOne()
+	}
+}
+
+// moveOne moves the first task of a running job to another node.
+func (h *history) moveOne() {
+	for _, j := range h.core.Jobs() {
+		if j.State != job.Running || !j.Spec.Preemptible {
+			continue
+		}
+		move := moveOf(j, "")
+		for i := range move.To {
+			move.To[i].Node = move.From[i].Node
+		}
+		move.To[0].Node = map[string]string{"n1": "n2", "n2": "n1"}[move.To[0].Node]
+		if h.step(h.torn(), job.Relocate{Moves: []job.Move{move}, Nodes: h.nodes, Actor: "policy/defragment"}) == nil {
+			return
+		}
 	}
 }
 
