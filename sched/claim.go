@@ -10,10 +10,7 @@ import (
 // that still stop it is taken, so that nobody else gets it. A claim that the hall can no longer hold is void, and its
 // gang waits like any other.
 func (p *planner) claims(out *Schedule, state *queue.State) {
-	for _, r := range p.running {
-		if r.Stopping.IsZero() {
-			continue
-		}
+	for _, r := range p.stopping {
 		var more []Placement
 		for _, pl := range r.Gang.Claim {
 			if !slices.ContainsFunc(r.Placements, func(have Placement) bool { return have.same(pl) }) {
@@ -23,6 +20,9 @@ func (p *planner) claims(out *Schedule, state *queue.State) {
 		if p.grant(&r.Gang, more) {
 			p.occupy(&r.Gang, more)
 		}
+	}
+	if !p.claimed() {
+		return
 	}
 	rest := make([]Gang, 0, len(p.s.Queue))
 	for i := range p.s.Queue {
@@ -75,4 +75,14 @@ func (g *Gang) covers(places []Placement) bool {
 // same tells whether two placements are of one task in one place.
 func (p Placement) same(q Placement) bool {
 	return p.Task == q.Task && p.Node == q.Node && slices.Equal(p.Accelerators, q.Accelerators)
+}
+
+// claimed tells whether any that waits was promised places.
+func (p *planner) claimed() bool {
+	for i := range p.s.Queue {
+		if len(p.s.Queue[i].Claim) > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -26,18 +26,36 @@ func Plan(s Snapshot) Schedule {
 }
 
 // mix is what the snapshot says of the work that comes: what it is told, else what runs and waits.
-func (s Snapshot) mix() Mix {
+func (s *Snapshot) mix() Mix {
 	if len(s.Mix) > 0 {
 		return s.Mix
 	}
-	m := make(Mix, 0, len(s.Running)+len(s.Queue))
-	for _, r := range s.Running {
-		m = append(m, Weighted{r.Gang.Each, float64(len(r.Placements))})
+	var m Mix
+	for i := range s.Running {
+		m = m.more(&s.Running[i].Gang.Each, float64(len(s.Running[i].Placements)))
 	}
-	for _, g := range s.Queue {
-		m = append(m, Weighted{g.Each, float64(len(g.Tasks))})
+	for i := range s.Queue {
+		m = m.more(&s.Queue[i].Each, float64(len(s.Queue[i].Tasks)))
 	}
 	return m
+}
+
+// more adds to the mix. Of a few kinds of ask, which is what most halls see, each is listed once.
+func (m Mix) more(a *Ask, weight float64) Mix {
+	const few = 8
+	for i := range m[:min(len(m), few)] {
+		if m[i].Ask.same(a) {
+			m[i].Weight += weight
+			return m
+		}
+	}
+	return append(m, Weighted{*a, weight})
+}
+
+// same tells whether two tasks ask for the same.
+func (a *Ask) same(b *Ask) bool {
+	return a.CPU == b.CPU && a.Memory == b.Memory && a.Disk == b.Disk && a.Storage == b.Storage && a.Accelerators == b.Accelerators && a.Kind == b.Kind &&
+		a.Share == b.Share && a.AcceleratorMemory == b.AcceleratorMemory && a.Bandwidth == b.Bandwidth && a.Watts == b.Watts && slices.Equal(a.Models, b.Models)
 }
 
 // Fits says why the gang can never run on these nodes, even if all were empty and uncordoned; nil when it can.

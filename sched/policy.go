@@ -54,7 +54,7 @@ const (
 func Backfills() []string { return []string{Pass, Strict, EASY, Conservative} }
 
 // An Order gives a gang its index: the lowest is the first. ran is how long it has run in all.
-type Order func(g Gang, ran time.Duration) float64
+type Order func(g *Gang, ran time.Duration) float64
 
 // The orders within a queue and a priority.
 const (
@@ -70,20 +70,20 @@ const unknownIndex = math.MaxFloat64 / 4
 
 func orders() map[string]Order {
 	return map[string]Order{
-		FIFO: func(Gang, time.Duration) float64 { return 0 },
-		SJF: func(g Gang, _ time.Duration) float64 {
+		FIFO: func(*Gang, time.Duration) float64 { return 0 },
+		SJF: func(g *Gang, _ time.Duration) float64 {
 			if g.Duration <= 0 {
 				return unknownIndex
 			}
 			return g.Duration.Seconds()
 		},
-		SRTF: func(g Gang, ran time.Duration) float64 {
+		SRTF: func(g *Gang, ran time.Duration) float64 {
 			if g.Duration <= 0 {
 				return unknownIndex
 			}
 			return max(g.Duration-ran, 0).Seconds()
 		},
-		LAS: func(g Gang, ran time.Duration) float64 {
+		LAS: func(g *Gang, ran time.Duration) float64 {
 			attained := ran.Hours() * max(g.devices(), 1)
 			level := 0.0
 			for _, t := range []float64{1, 10} {
@@ -93,7 +93,7 @@ func orders() map[string]Order {
 			}
 			return level
 		},
-		Foresight: func(g Gang, _ time.Duration) float64 {
+		Foresight: func(g *Gang, _ time.Duration) float64 {
 			if g.Index <= 0 {
 				return unknownIndex
 			}
@@ -157,15 +157,18 @@ type Reservation struct {
 }
 
 // devices is how many accelerators all tasks of the gang take, shares as parts.
-func (g Gang) devices() float64 {
+func (g *Gang) devices() float64 {
 	return float64(len(g.Tasks)*g.Each.Accelerators) * float64(g.Each.milli()) / whole
 }
 
 // need is all that n tasks of the gang take.
-func (g Gang) need(n int) queue.Amount {
+func (g *Gang) need(n int) queue.Amount {
 	a := queue.Amount{
 		CPU: g.Each.CPU, Memory: g.Each.Memory, Storage: g.Each.Storage,
 		Accelerators: float64(g.Each.Accelerators) * float64(g.Each.milli()) / whole, Bandwidth: g.Each.Bandwidth, Watts: g.Each.Watts,
+	}
+	if n == 1 {
+		return a
 	}
 	return a.Times(float64(n))
 }
@@ -179,7 +182,7 @@ func (r Running) Use() queue.Use {
 }
 
 // ran is how long it has run in all.
-func (r Running) ran(now time.Time) time.Duration {
+func (r *Running) ran(now time.Time) time.Duration {
 	if r.Started.IsZero() || now.Before(r.Started) {
 		return r.Gang.Ran
 	}

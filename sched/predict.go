@@ -25,6 +25,7 @@ import (
 // A Predictor is data and may be written as JSON. It reads no clock. It is not for several goroutines.
 type Predictor struct {
 	kinds   map[string]*kind
+	lines   map[lineage]*levels
 	batches map[string]*batch // the newest of each kind
 	jobs    map[string]*known // submitted and not ended
 	errors  Errors
@@ -87,11 +88,7 @@ const (
 type histogram [buckets]float64
 
 // kind is what ended of one kind of work.
-type kind struct {
-	Runs    histogram
-	mixed   histogram // with the wider kinds' part, summing to 1
-	version int
-}
+type kind struct{ Runs histogram }
 
 // batch is work that was submitted together.
 type batch struct {
@@ -101,8 +98,11 @@ type batch struct {
 	alive [buckets]uint16 // those that have run, by how long
 	ended int
 	like  histogram // log likelihood of the batch's duration, from what ended
+	words string    // what a forecast rests on once some have ended
 	cache map[string]*histogram
-	at    int // version of the kinds that the cache is from
+	at    int                     // version of the kinds that the cache is from
+	given [buckets + 1]*histogram // of the cache, for one that has run so long and, last, for one that has not
+	fresh *histogram              // the kind's histogram that all of given rest on; nil when none holds
 }
 
 type known struct {
@@ -110,6 +110,7 @@ type known struct {
 	batch *batch
 	ran   time.Duration
 	first Forecast
+	of    *levels
 }
 
 // Forecast is how long a gang that has run for some time will go on.
@@ -124,27 +125,61 @@ type Forecast struct {
 
 // NewPredictor knows nothing.
 func NewPredictor() *Predictor {
-	return &Predictor{kinds: map[string]*kind{}, batches: map[string]*batch{}, jobs: map[string]*known{}, scale: newScale(), recent: map[asked]Forecast{}}
+	return &Predictor{kinds: map[string]*kind{}, lines: map[lineage]*levels{}, batches: map[string]*batch{}, jobs: map[string]*known{}, scale: newScale(), recent: map[asked]Forecast{}}
 }
 
 // level is one kind that a gang belongs to.
 type level struct{ key, words string }
 
+// lineage is what of a gang says to which kinds it belongs.
+type lineage struct {
+	queue, user, name   string
+	tasks, accelerators int
+	cpu                 float64 // without accelerators
+}
+
 // levels are the kinds of a gang, the narrowest first.
-func levels(g Gang) []level {
-	shape := fmt.Sprintf("%d×%d", len(g.Tasks), g.Each.Accelerators)
-	if g.Each.Accelerators == 0 {
-		shape = fmt.Sprintf("%d×%gcpu", len(g.Tasks), math.Ceil(g.Each.CPU))
+type levels struct {
+	lineage
+	list    []level
+	mixed   histogram // of all of them, summing to 1
+	from    string    // what it rests on, in words
+	version int       // of the kinds that mixed is from
+}
+
+// levels are the kinds of the gang, which may be known.
+func (p *Predictor) levels(g *Gang, k *known) *levels {
+	l := lineage{queue: g.Queue, user: g.User, name: g.Name, tasks: len(g.Tasks), accelerators: g.Each.Accelerators}
+	if l.accelerators == 0 {
+		l.cpu = math.Ceil(g.Each.CPU)
 	}
-	var out []level
-	if g.User != "" && g.Name != "" {
-		out = append(out, level{strings.Join([]string{"name", g.Queue, g.User, g.Name, shape}, "\x00"), "runs of this name and size by the user"})
+	if k != nil && k.of != nil && k.of.lineage == l {
+		return k.of
 	}
-	if g.User != "" {
-		out = append(out, level{strings.Join([]string{"user", g.Queue, g.User, shape}, "\x00"), "runs of this size by the user"})
+	out := p.lines[l]
+	if out == nil {
+		if len(p.lines) > recentMost {
+			clear(p.lines)
+		}
+		out = &levels{lineage: l, list: l.levels(), version: -1}
+		p.lines[l] = out
+	}
+	return out
+}
+
+func (l lineage) levels() (out []level) {
+	shape := fmt.Sprintf("%d×%d", l.tasks, l.accelerators)
+	if l.accelerators == 0 {
+		shape = fmt.Sprintf("%d×%gcpu", l.tasks, l.cpu)
+	}
+	if l.user != "" && l.name != "" {
+		out = append(out, level{strings.Join([]string{"name", l.queue, l.user, l.name, shape}, "\x00"), "runs of this name and size by the user"})
+	}
+	if l.user != "" {
+		out = append(out, level{strings.Join([]string{"user", l.queue, l.user, shape}, "\x00"), "runs of this size by the user"})
 	}
 	return append(out,
-		level{strings.Join([]string{"size", g.Queue, shape}, "\x00"), "runs of this size in the queue"},
+		level{strings.Join([]string{"size", l.queue, shape}, "\x00"), "runs of this size in the queue"},
 		level{"all", "all runs"})
 }
 
@@ -153,7 +188,8 @@ func (p *Predictor) Submitted(g Gang) {
 	if _, ok := p.jobs[g.ID]; ok {
 		return
 	}
-	l := levels(g)
+	of := p.levels(&g, nil)
+	l := of.list
 	if len(l) > 2 && g.Name != "" && g.User != "" {
 		l = l[1:] // the names of a sweep differ
 	}
@@ -164,7 +200,7 @@ func (p *Predictor) Submitted(g Gang) {
 		p.batches[key] = b
 	}
 	b.last = g.Since
-	k := &known{id: g.ID, batch: b}
+	k := &known{id: g.ID, batch: b, of: of}
 	b.jobs[g.ID], p.jobs[g.ID] = k, k
 	k.first = p.Forecast(g, 0)
 }
@@ -172,6 +208,10 @@ func (p *Predictor) Submitted(g Gang) {
 // Ran tells how long a gang has run until now.
 func (p *Predictor) Ran(id string, ran time.Duration) {
 	if k := p.jobs[id]; k != nil {
+		if k.ran > 0 && ran > 0 && bucketOf(k.ran) == bucketOf(ran) {
+			k.ran = ran
+			return
+		}
 		k.batch.count(k, -1)
 		k.ran = ran
 		k.batch.count(k, 1)
@@ -182,6 +222,7 @@ func (p *Predictor) Ran(id string, ran time.Duration) {
 func (b *batch) count(k *known, by int) {
 	if k.ran > 0 {
 		b.alive[bucketOf(k.ran)] += uint16(by)
+		b.fresh = nil
 	}
 }
 
@@ -201,11 +242,12 @@ func (p *Predictor) Ended(g Gang, ran time.Duration) {
 	p.Gone(g.ID)
 	p.judge(k.first, ran)
 	at := bucketOf(ran)
-	all := levels(g)
+	all := p.levels(&g, nil)
 	own := p.mixed(all)
 	b := k.batch
 	b.ended++
-	b.cache = nil
+	b.words = fmt.Sprintf("%d of its batch that ended", b.ended)
+	b.cache, b.fresh = nil, nil
 	for d := range b.like {
 		b.like[d] += math.Log(likely*near(at-d) + (1-likely)*own[at] + 1e-6)
 	}
@@ -214,7 +256,7 @@ func (p *Predictor) Ended(g Gang, ran time.Duration) {
 	fade := math.Exp2(-weight / halfRuns)
 	p.version++
 	clear(p.recent)
-	for _, l := range all {
+	for _, l := range all.list {
 		h := p.kinds[l.key]
 		if h == nil {
 			h = &kind{}
@@ -252,22 +294,16 @@ func (p *Predictor) Errors() Errors { return p.errors }
 
 // Forecast says how long the gang goes on, given that it has run for so long.
 func (p *Predictor) Forecast(g Gang, ran time.Duration) Forecast {
-	all := levels(g)
+	k := p.jobs[g.ID]
+	all := p.levels(&g, k)
 	h := p.mixed(all)
-	var f Forecast
-	for _, l := range all {
-		if p.kinds[l.key] != nil {
-			f.From = l.words
-			break
-		}
-	}
-	if k := p.jobs[g.ID]; k != nil && (len(k.batch.jobs) > 1 || k.batch.ended > 0) {
+	from := all.from
+	if k != nil && (len(k.batch.jobs) > 1 || k.batch.ended > 0) {
 		h = p.together(k, h)
 		if k.batch.ended > 0 {
-			f.From = fmt.Sprintf("%d of its batch that ended", k.batch.ended)
+			from = k.batch.words
 		}
 	}
-	from := f.From
 	known, ok := p.recent[asked{h, ran}]
 	if !ok {
 		age := max(ran.Seconds(), 0)
@@ -284,20 +320,21 @@ func (p *Predictor) Forecast(g Gang, ran time.Duration) Forecast {
 
 // mixed is the histogram of a gang's narrowest kind with the parts of the wider ones, summing to 1. When nothing is
 // known all durations are as likely, on the logarithmic scale.
-func (p *Predictor) mixed(all []level) *histogram {
-	own := p.kinds[all[0].key]
-	if own != nil && own.version == p.version && p.version > 0 {
-		return &own.mixed
+func (p *Predictor) mixed(all *levels) *histogram {
+	if all.version == p.version {
+		return &all.mixed
 	}
-	var h histogram
+	h := &all.mixed
 	for i := range h {
 		h[i] = 1.0 / buckets
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		k := p.kinds[all[i].key]
+	all.from = ""
+	for i := len(all.list) - 1; i >= 0; i-- {
+		k := p.kinds[all.list[i].key]
 		if k == nil {
 			continue
 		}
+		all.from = all.list[i].words
 		sum := lean
 		for _, n := range k.Runs {
 			sum += n
@@ -305,17 +342,33 @@ func (p *Predictor) mixed(all []level) *histogram {
 		for b := range h {
 			h[b] = (k.Runs[b] + lean*h[b]) / sum
 		}
-		k.mixed, k.version = h, p.version
 	}
-	return &h
+	all.version = p.version
+	return h
 }
 
 // together is the histogram of a job of a batch, given what its siblings have shown.
 func (p *Predictor) together(k *known, own *histogram) *histogram {
 	b := k.batch
 	if b.cache == nil || b.at != p.version {
-		b.cache, b.at = map[string]*histogram{}, p.version
+		b.cache, b.at, b.fresh = map[string]*histogram{}, p.version, nil
 	}
+	if b.fresh != own {
+		b.fresh, b.given = own, [buckets + 1]*histogram{}
+	}
+	at := buckets
+	if k.ran > 0 {
+		at = bucketOf(k.ran)
+	}
+	if b.given[at] == nil {
+		b.given[at] = p.among(k, own)
+	}
+	return b.given[at]
+}
+
+// among is together for evidence that may have been seen before.
+func (p *Predictor) among(k *known, own *histogram) *histogram {
+	b := k.batch
 	alive := b.alive
 	if k.ran > 0 {
 		alive[bucketOf(k.ran)]--
@@ -559,7 +612,7 @@ func (p *Predictor) UnmarshalJSON(raw []byte) error {
 		if len(b.Like) != 0 && len(b.Like) != buckets {
 			return errs.Errorf(op, errs.Corrupt, "the record of a batch has %d buckets instead of %d", len(b.Like), buckets)
 		}
-		out := &batch{key: b.Key, last: b.Last, ended: b.Ended, jobs: map[string]*known{}}
+		out := &batch{key: b.Key, last: b.Last, ended: b.Ended, jobs: map[string]*known{}, words: fmt.Sprintf("%d of its batch that ended", b.Ended)}
 		copy(out.like[:], b.Like)
 		for _, j := range b.Jobs {
 			k := &known{id: j.ID, batch: out, ran: j.Ran, first: j.First}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Eviction is a gang that is told to stop, whole or in part, so that another may start. It is given the grace to write a
@@ -30,13 +32,13 @@ type victim struct {
 
 // why says why the running gang may be stopped for g, "" when it may not.
 func (p *planner) may(t *turn, r *runner) string {
-	v := &r.Running.Gang
-	pre := p.s.Policy.Preempt
+	v := &r.Gang
+	pre := &p.s.Policy.Preempt
 	if !v.Preemptible || !r.Stopping.IsZero() || r.evicted || len(r.Placements) == 0 {
 		return ""
 	}
-	if !p.line.Same(t.Turn, r.Use()) {
-		if pre.Reclaim && p.line.Reclaim(t.Turn, r.Use()) {
+	if !p.line.Same(t.Turn, r.claim) {
+		if pre.Reclaim && p.line.Reclaim(t.Turn, r.claim) {
 			return "reclaim"
 		}
 		return ""
@@ -44,7 +46,7 @@ func (p *planner) may(t *turn, r *runner) string {
 	switch g := t.gang; {
 	case pre.Priority && g.Priority > v.Priority:
 		return "priority"
-	case !pre.Order || g.Priority < v.Priority || r.kept(p.s.Now, p.s.Policy):
+	case !pre.Order || g.Priority < v.Priority || r.kept(p.s.Now, &p.s.Policy):
 		return ""
 	case t.overdue:
 		return "overdue"
@@ -71,7 +73,7 @@ func (p *planner) cost() float64 {
 }
 
 // kept is whether it was started as overdue and its quantum is not over.
-func (r Running) kept(now time.Time, p Policy) bool {
+func (r *Running) kept(now time.Time, p *Policy) bool {
 	return r.Kept && now.Sub(r.Started) < p.Quantum
 }
 
@@ -79,13 +81,14 @@ func (r Running) kept(now time.Time, p Policy) bool {
 // stopped whole; then by priority, by index, and what has run the shortest time since it started.
 func (p *planner) victims(t *turn) []victim {
 	var whole, parts []victim
-	for _, r := range p.running {
+	for i := range p.running {
+		r := &p.running[i]
 		why := p.may(t, r)
 		if why == "" {
 			continue
 		}
 		whole = append(whole, victim{run: r, why: why, index: r.index})
-		if least := r.Running.Gang.Min; r.shrunk == 0 && least > 0 && len(r.Placements) > least {
+		if least := r.Gang.Min; r.shrunk == 0 && least > 0 && len(r.Placements) > least {
 			var tasks []int
 			for _, pl := range r.Placements[least:] {
 				tasks = append(tasks, pl.Task)
@@ -95,12 +98,12 @@ func (p *planner) victims(t *turn) []victim {
 	}
 	order := func(a, b victim) int {
 		return cmp.Or(
-			cmp.Compare(a.run.Running.Gang.Priority, b.run.Running.Gang.Priority), cmp.Compare(b.index, a.index),
-			b.run.Started.Compare(a.run.Started), cmp.Compare(a.run.Running.Gang.ID, b.run.Running.Gang.ID))
+			cmp.Compare(a.run.Gang.Priority, b.run.Gang.Priority), cmp.Compare(b.index, a.index),
+			b.run.Started.Compare(a.run.Started), cmp.Compare(a.run.Gang.ID, b.run.Gang.ID))
 	}
 	slices.SortFunc(whole, order)
 	if p.s.Policy.Preempt.One {
-		whole = slices.DeleteFunc(whole, func(v victim) bool { return v.run.Running.Gang.devices() < t.gang.devices() })
+		whole = slices.DeleteFunc(whole, func(v victim) bool { return v.run.Gang.devices() < t.gang.devices() })
 		return whole[:min(len(whole), 1)]
 	}
 	slices.SortFunc(parts, order)
@@ -116,8 +119,8 @@ func (p *planner) evict(t *turn, d *Decision) bool {
 	if p.wait(t, d) {
 		return true
 	}
-	key := p.key(t)
-	if p.depth <= 0 || p.hopeless[key] {
+	k := p.kinOf(t)
+	if p.depth <= 0 || k.hopeless == p.opened {
 		return false
 	}
 	p.depth--
@@ -130,20 +133,20 @@ func (p *planner) evict(t *turn, d *Decision) bool {
 			if p.spare(t, list[:taken], places, d) {
 				return true
 			}
-			p.hopeless[key] = true
+			k.hopeless = p.opened
 			return false
 		}
 	}
 	for i := taken - 1; i >= 0; i-- {
 		p.restore(&list[i])
 	}
-	p.hopeless[key] = true
+	k.hopeless = p.opened
 	return false
 }
 
 // fits places the gang if quota and hall allow; the hall keeps the places.
 func (p *planner) fits(t *turn) []Placement {
-	if p.line.Over(t.Turn) != nil {
+	if p.line.Over(*t.Turn) != nil {
 		return nil
 	}
 	places := p.hall.attempt(*t.gang)
@@ -190,28 +193,27 @@ func (p *planner) spare(t *turn, list []victim, places []Placement, d *Decision)
 			v.run.evicted = true
 		}
 		p.stops = true
-		d.Evictions = append(d.Evictions, Eviction{Gang: v.run.Running.Gang.ID, Tasks: v.tasks, Why: v.why, By: by})
+		d.Evictions = append(d.Evictions, Eviction{Gang: v.run.Gang.ID, Tasks: v.tasks, Why: v.why, By: by})
 	}
 	if p.s.Policy.Preempt.Grace > 0 { // until then what they hold is not free for others, nor in their queues' limits
 		for i := range list {
 			if !kept[i] {
 				p.hall.Start(list[i].part())
-				p.line.Return(list[i].part().Use())
+				p.line.Return(p.claim(list[i].part()))
 			}
 		}
 	}
 	d.Placements = places
-	clear(p.failed)
-	clear(p.hopeless)
+	p.opened++
 	return true
 }
 
 // part is what of the running gang the victim gives up.
 func (v *victim) part() Running {
 	if len(v.tasks) == 0 {
-		return v.run.Running
+		return *v.run.Running
 	}
-	r := v.run.Running
+	r := *v.run.Running
 	r.Placements = r.Placements[len(r.Placements)-len(v.tasks):]
 	return r
 }
@@ -222,7 +224,7 @@ func (p *planner) stop(v *victim) {
 		part.Placements = part.Placements[:len(part.Placements)-v.run.shrunk]
 	}
 	p.hall.Stop(part)
-	p.line.Release(part.Use())
+	p.line.Release(p.claim(part))
 	if len(v.tasks) > 0 {
 		v.run.shrunk = len(v.tasks)
 	} else {
@@ -241,7 +243,7 @@ func (p *planner) restore(v *victim) {
 		part.Placements = part.Placements[:len(part.Placements)-v.run.shrunk]
 	}
 	p.hall.Start(part)
-	p.line.Return(part.Use())
+	p.line.Return(p.claim(part))
 }
 
 func (p *planner) release(places []Placement) {
@@ -250,35 +252,34 @@ func (p *planner) release(places []Placement) {
 	}
 }
 
+// claim is what the running gang, or the part of it, counts for in its queue.
+func (p *planner) claim(r Running) queue.Claim { return p.tree.Claim(r.Use()) }
+
 // wait lets the gang wait for what was told to stop before, and keeps its places for it.
 func (p *planner) wait(t *turn, d *Decision) bool {
-	var stopping []*runner
-	var by time.Time
-	for _, r := range p.running {
-		if !r.Stopping.IsZero() && !r.evicted {
-			p.hall.Stop(r.Running)
-			p.line.Release(r.Use())
-			stopping = append(stopping, r)
-			if r.Stopping.After(by) {
-				by = r.Stopping
-			}
-		}
-	}
-	if len(stopping) == 0 {
+	if len(p.stopping) == 0 {
 		return false
 	}
+	var by time.Time
+	for _, r := range p.stopping {
+		p.hall.Stop(*r.Running)
+		p.line.Release(r.claim)
+		if r.Stopping.After(by) {
+			by = r.Stopping
+		}
+	}
 	places := p.fits(t)
-	for _, r := range stopping {
-		p.hall.Start(r.Running)
-		p.line.Return(r.Use())
+	for _, r := range p.stopping {
+		p.hall.Start(*r.Running)
+		p.line.Return(r.claim)
 	}
 	if places == nil {
 		return false
 	}
 	d.Earliest, d.Confidence = by, 0.99
 	d.Reasons = []Reason{{
-		Constraint: "stopping", Needed: "that they have stopped", Offered: fmt.Sprintf("%d still write their checkpoints", len(stopping)),
-		Detail: fmt.Sprintf("%s makes room for it by %s", stopping[0].Running.Gang.ID, by.UTC().Format(time.RFC3339)),
+		Constraint: "stopping", Needed: "that they have stopped", Offered: fmt.Sprintf("%d still write their checkpoints", len(p.stopping)),
+		Detail: fmt.Sprintf("%s makes room for it by %s", p.stopping[0].Gang.ID, by.UTC().Format(time.RFC3339)),
 	}}
 	return true
 }

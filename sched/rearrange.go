@@ -57,8 +57,7 @@ func (p *planner) displace(g *Gang, victims ...int) []Placement {
 			p.started[v].Placements = moved[k]
 			p.moved[p.started[v].Gang.ID] = moved[k]
 		}
-		clear(p.failed)
-		clear(p.hopeless)
+		p.opened++
 		return places
 	}
 	p.release(places)

@@ -30,8 +30,8 @@ func (p *planner) calendar() {
 			return (r.Queue == "" || r.Queue == g.Queue) && (r.User == "" || r.User == g.User)
 		}
 		own := map[string]bool{}
-		for _, run := range p.running {
-			if mayUse(run.Running.Gang) {
+		for i := range p.running {
+			if run := &p.running[i]; mayUse(run.Gang) {
 				for _, pl := range run.Placements {
 					for _, id := range pl.Accelerators {
 						own[pl.Node+"\x00"+id] = true
@@ -47,9 +47,9 @@ func (p *planner) calendar() {
 			h.room = append(h.room, pl)
 		}
 		h.at = p.hall.Clone()
-		for _, run := range p.running {
-			if end, _ := run.Ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
-				h.at.Stop(run.Running)
+		for i := range p.running {
+			if end, _ := p.running[i].Ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
+				h.at.Stop(*p.running[i].Running)
 			}
 		}
 		for _, pl := range h.room {
@@ -111,9 +111,9 @@ func (p *planner) moments() []moment {
 		end, sure := r.Ends(p.s.Now)
 		out = append(out, moment{at: end, unknown: end.IsZero(), started: r.Started, run: r, sigma: !sure, left: end.Sub(p.s.Now)})
 	}
-	for _, r := range p.running {
-		if !r.evicted {
-			add(&r.Running)
+	for i := range p.running {
+		if r := &p.running[i]; !r.evicted {
+			add(r.Running)
 		}
 	}
 	for i := range p.started {

@@ -14,31 +14,37 @@ import (
 // planner makes one plan: it goes along the line, places what fits, keeps room for those that are blocked, and stops
 // others for them where the policy allows.
 type planner struct {
-	s       Snapshot
-	order   Order
-	hall    *Hall
-	line    *queue.Line
-	running []*runner
-	started []Running // in this plan
-	holds   []hold
-	arrays  map[string]int
-	blocked string // the first that is blocked
-	horizon int    // reservations that may still be made
-	depth   int    // gangs for which victims may still be looked for
+	s        Snapshot
+	order    Order
+	hall     *Hall
+	tree     *queue.Tree
+	line     *queue.Line
+	running  []runner
+	stopping []*runner // those that were told to before
+	started  []Running // in this plan
+	holds    []hold
+	arrays   map[string]int
+	blocked  string // the first that is blocked
+	horizon  int    // reservations that may still be made
+	depth    int    // gangs for which victims may still be looked for
 
 	moved    map[string][]Placement // gangs of this plan that made way, and their new places
 	attempts int                    // at making them
 	stops    bool                   // something is told to stop
 
-	failed   map[turnKey][]Reason
-	fitted   map[turnKey]bool // had they been allowed to start, since the last that did
-	hopeless map[turnKey]bool
+	kins   map[turnKey]*kin
+	last   *kin // of the gang before
+	shape  *shape
+	epoch  int // of the hall's shapes, when shape was one
+	opened int // how often room was made, from which on what failed may fit
+	begun  int // gangs that began
 }
 
 // runner is a running gang with its index, and what the plan has done to it.
 type runner struct {
-	Running
+	*Running
 	index   float64
+	claim   queue.Claim
 	evicted bool
 	shrunk  int  // placements that it has given up
 	stopped bool // whole, in a trial
@@ -46,10 +52,11 @@ type runner struct {
 
 // turn is a waiting gang whose turn it is.
 type turn struct {
-	queue.Turn
+	*queue.Turn
 	gang    *Gang
 	index   float64
 	overdue bool
+	kin     *kin // nil until it is asked for
 }
 
 // turnKey is what two gangs have in common of which one cannot start for the same reasons as the other.
@@ -62,15 +69,47 @@ type turnKey struct {
 	overdue    bool
 }
 
-func (p *planner) key(t *turn) turnKey {
-	return turnKey{p.hall.shapeOf(t.gang.Each), len(t.gang.Tasks), t.gang.Min, t.gang.Topology, t.Queue, t.gang.Priority, t.overdue}
+// kin is what is known of all gangs with one key.
+type kin struct {
+	turnKey
+	failed   []Reason // why it does not fit, nil when that is not known
+	failedAt int      // opened, then
+	fittedAt int      // begun, when it fitted had it been allowed to start; -1 is never
+	hopeless int      // opened, when no victims made room; -1 is never
 }
 
-// plan is Plan for a snapshot whose policy and queues are in order.
-func plan(s Snapshot, tree *queue.Tree) Schedule {
+// kinOf finds the gang's kin.
+func (p *planner) kinOf(t *turn) *kin {
+	if t.kin == nil {
+		if p.shape == nil || p.epoch != p.hall.epoch || !p.shape.ask.same(&t.gang.Each) {
+			p.shape, p.epoch = p.hall.shapeOf(t.gang.Each), p.hall.epoch
+		}
+		k := turnKey{p.shape, len(t.gang.Tasks), t.gang.Min, t.gang.Topology, t.Queue, t.gang.Priority, t.overdue}
+		if p.last == nil || p.last.turnKey != k {
+			if p.last = p.kins[k]; p.last == nil {
+				p.last = &kin{turnKey: k, fittedAt: -1, hopeless: -1}
+				p.kins[k] = p.last
+			}
+		}
+		t.kin = p.last
+	}
+	return t.kin
+}
+
+// known is why such a gang does not fit, nil when that is not known.
+func (p *planner) known(k *kin) []Reason {
+	if k.failedAt == p.opened {
+		return k.failed
+	}
+	return nil
+}
+
+func (p *planner) fails(k *kin, reasons []Reason) { k.failed, k.failedAt = reasons, p.opened }
+
+func newPlanner(s Snapshot, tree *queue.Tree) *planner {
 	p := &planner{
-		s: s, order: s.Policy.order(), hall: newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights), arrays: map[string]int{},
-		moved: map[string][]Placement{}, failed: map[turnKey][]Reason{}, fitted: map[turnKey]bool{}, hopeless: map[turnKey]bool{}, depth: s.Policy.Depth,
+		s: s, order: s.Policy.order(), hall: newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights), tree: tree, arrays: map[string]int{},
+		moved: map[string][]Placement{}, kins: map[turnKey]*kin{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {
 		p.depth = 40
@@ -83,13 +122,24 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 			p.horizon = 16
 		}
 	}
-	state := queue.State{Now: s.Now, Capacity: Capacity(s.Nodes), Past: s.Past}
+	return p
+}
+
+// plan is Plan for a snapshot whose policy and queues are in order.
+func plan(s Snapshot, tree *queue.Tree) Schedule {
+	p := newPlanner(s, tree)
+	state := queue.State{Now: s.Now, Capacity: Capacity(s.Nodes), Past: s.Past, Held: make([]queue.Use, len(s.Running))}
+	p.running = make([]runner, len(s.Running))
 	for i := range s.Running {
-		r := &runner{Running: s.Running[i]}
-		r.index = p.order(r.Gang, r.ran(s.Now))
-		p.running = append(p.running, r)
-		p.hall.Start(r.Running)
-		state.Held = append(state.Held, r.Use())
+		r := &p.running[i]
+		r.Running = &s.Running[i]
+		r.index = p.order(&r.Gang, r.ran(s.Now))
+		p.hall.Start(*r.Running)
+		state.Held[i] = r.Use()
+		r.claim = tree.Claim(state.Held[i])
+		if !r.Stopping.IsZero() {
+			p.stopping = append(p.stopping, r)
+		}
 		if r.Gang.Array != "" {
 			p.arrays[r.Gang.Array]++
 		}
@@ -104,26 +154,33 @@ func plan(s Snapshot, tree *queue.Tree) Schedule {
 		g := &s.Queue[i]
 		items[i] = queue.Item{
 			ID: g.ID, Queue: g.Queue, User: g.User, Priority: g.Priority, Since: g.Since, Deadline: g.Deadline, Duration: g.Duration,
-			Need: g.need(len(g.Tasks)), Index: p.order(*g, g.Ran), Overdue: late[i],
+			Need: g.need(len(g.Tasks)), Index: p.order(g, g.Ran), Overdue: late[i],
 		}
 	}
 	p.line = tree.Line(state, items, s.Policy.Rules)
-	had := make([]bool, len(items))
-	for at, ok := p.line.Next(); ok; at, ok = p.line.Next() {
-		had[at.Item] = true
-		t := &turn{Turn: at, gang: &s.Queue[at.Item], index: items[at.Item].Index, overdue: late[at.Item]}
-		d := Decision{Gang: t.gang.ID, Turn: &t.Turn, Overdue: t.overdue}
-		p.decide(t, &d)
-		out.Decisions = append(out.Decisions, d)
+	turns := make([]queue.Turn, len(s.Queue))
+	had, n := make([]bool, len(items)), 0
+	first := len(out.Decisions)
+	out.Decisions = out.Decisions[:first+len(items)]
+	list := out.Decisions[first:]
+	for n < len(turns) && p.line.NextInto(&turns[n]) {
+		at := turns[n].Item
+		had[at] = true
+		t := turn{Turn: &turns[n], gang: &s.Queue[at], index: items[at].Index, overdue: late[at]}
+		d := &list[n]
+		n++
+		d.Gang, d.Turn, d.Overdue = t.gang.ID, t.Turn, t.overdue
+		p.decide(&t, d)
 	}
-	for i := range out.Decisions {
-		if places, ok := p.moved[out.Decisions[i].Gang]; ok {
-			out.Decisions[i].Placements = places
+	for i := range list[:n] {
+		if places, ok := p.moved[list[i].Gang]; ok {
+			list[i].Placements = places
 		}
 	}
 	for i, ok := range had {
 		if !ok {
-			out.Decisions = append(out.Decisions, Decision{Gang: s.Queue[i].ID, Reasons: []Reason{fault("queue", tree.Check(s.Queue[i].Queue))}})
+			list[n] = Decision{Gang: s.Queue[i].ID, Reasons: []Reason{fault("queue", tree.Check(s.Queue[i].Queue))}}
+			n++
 		}
 	}
 	return out
@@ -172,9 +229,9 @@ func (p *planner) overdue(whole queue.Amount) []bool {
 		all *= s
 	}
 	var taken float64
-	for _, r := range p.running {
-		if r.kept(p.s.Now, p.s.Policy) {
-			taken += size(&r.Running.Gang)
+	for i := range p.running {
+		if r := &p.running[i]; r.kept(p.s.Now, &p.s.Policy) {
+			taken += size(&r.Gang)
 		}
 	}
 	var list []int
@@ -233,9 +290,9 @@ func (p *planner) decide(t *turn, d *Decision) {
 // began counts what has been given.
 func (p *planner) began(t *turn, d *Decision) {
 	g := t.gang
-	p.line.TakeOnly(t.Turn, g.need(len(d.Placements)))
+	p.line.TakeOnly(*t.Turn, g.need(len(d.Placements)))
 	p.occupy(g, d.Placements)
-	clear(p.fitted)
+	p.begun++
 	p.started = append(p.started, Running{Gang: *g, Placements: d.Placements, Started: p.s.Now})
 	if g.Array != "" {
 		p.arrays[g.Array]++
@@ -279,7 +336,7 @@ func (p *planner) early(g *Gang) (out []Reason) {
 
 // quotas are the limits that the gang would exceed, an elastic one with the least that it starts with.
 func (p *planner) quotas(t *turn) (out []Reason) {
-	for _, o := range p.line.Overs(t.Turn, t.gang.need(t.gang.least())) {
+	for _, o := range p.line.Overs(*t.Turn, t.gang.need(t.gang.least())) {
 		out = append(out, Reason{Constraint: "quota", Needed: strings.TrimSpace(o.Needed + " " + o.Resource), Offered: o.Offered, Detail: o.String()})
 	}
 	return out
@@ -296,22 +353,24 @@ func (g *Gang) least() int {
 // lacks is what of the hall a gang would wait for that may not start for another reason, so that nobody removes one and
 // then meets the next.
 func (p *planner) lacks(t *turn) []Reason {
-	key := p.key(t)
-	if reasons, known := p.failed[key]; known {
+	k := p.kinOf(t)
+	if reasons := p.known(k); reasons != nil {
 		return reasons
 	}
-	if p.fitted[key] {
+	if k.fittedAt == p.begun {
 		return nil
 	}
 	got := p.hall.Place(*t.gang)
 	if len(got.Placements) == 0 {
-		p.failed[key] = got.Reasons
+		p.fails(k, got.Reasons)
 		return got.Reasons
 	}
 	h := p.conflict(t.gang, got.Placements)
 	p.release(got.Placements)
 	if h == nil {
-		p.fitted[key] = len(p.holds) == 0
+		if k.fittedAt = -1; len(p.holds) == 0 {
+			k.fittedAt = p.begun
+		}
 		return nil
 	}
 	if places := p.beside(t.gang); places != nil {
@@ -323,23 +382,25 @@ func (p *planner) lacks(t *turn) []Reason {
 
 // place gives the gang its places if they are free, within its queue's limit and not held for others.
 func (p *planner) place(t *turn, d *Decision) bool {
-	g, ok := p.within(t, d)
-	if !ok {
+	n := p.within(t, d)
+	if n == 0 {
 		return false
 	}
-	key := p.key(t)
-	if reasons, known := p.failed[key]; known && len(g.Tasks) == len(t.gang.Tasks) {
+	k, all := p.kinOf(t), n == len(t.gang.Tasks)
+	if reasons := p.known(k); reasons != nil && all {
 		d.Reasons = reasons
 		return false
 	}
+	g := *t.gang
+	g.Tasks = g.Tasks[:n]
 	got := p.hall.Place(g)
 	if len(got.Placements) == 0 {
 		if d.Placements = p.rearrange(&g); d.Placements != nil {
 			return true
 		}
 		d.Reasons = got.Reasons
-		if len(g.Tasks) == len(t.gang.Tasks) {
-			p.failed[key] = got.Reasons
+		if all {
+			p.fails(k, got.Reasons)
 		}
 		return false
 	}
@@ -358,17 +419,15 @@ func (p *planner) place(t *turn, d *Decision) bool {
 	return false
 }
 
-// within is the gang as far as its queue's limit lets it: an elastic one may start smaller.
-func (p *planner) within(t *turn, d *Decision) (Gang, bool) {
-	g := *t.gang
-	for n, least := len(g.Tasks), g.least(); n >= least; n-- {
-		if p.line.OverOnly(t.Turn, g.need(n)) == nil {
-			g.Tasks = g.Tasks[:n]
-			return g, true
+// within is how many tasks of the gang its queue's limit lets start: an elastic one may start smaller. 0 is none.
+func (p *planner) within(t *turn, d *Decision) int {
+	for n, least := len(t.gang.Tasks), t.gang.least(); n >= least && n > 0; n-- {
+		if p.line.OverOnly(*t.Turn, t.gang.need(n)) == nil {
+			return n
 		}
 	}
 	d.Reasons = slices.Concat(p.quotas(t), p.lacks(t))
-	return g, false
+	return 0
 }
 
 // beside looks for places that avoid all that is held for others.

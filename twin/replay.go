@@ -100,7 +100,11 @@ type replay struct {
 	jobs    []*state // by arrival
 	next    int      // the next to arrive
 	waiting []*state
+	queue   []sched.Gang // of waiting, as the scheduler is told of them
 	running ends
+	later   bool            // some job may not start before a time
+	present []*state        // running, by name
+	told    []sched.Running // of present
 	byID    map[string]*state
 	predict *sched.Predictor
 	past    queue.Past
@@ -123,6 +127,7 @@ func Replay(ctx context.Context, t Trace, o Options) (Report, error) {
 	for i := range t.Jobs {
 		j := &state{Job: &t.Jobs[i], gang: t.Jobs[i].gang(), at: -1}
 		r.jobs = append(r.jobs, j)
+		r.later = r.later || !j.gang.NotBefore.IsZero()
 		if r.byID[j.ID] != nil {
 			return Report{}, errs.Errorf(op, errs.Invalid, "the trace has two jobs %q: give each its own name", j.ID)
 		}
@@ -231,9 +236,11 @@ func (r *replay) advance() bool {
 	if len(r.waiting) > 0 && len(r.running) > 0 && r.timely() {
 		sooner(r.now.Truncate(r.o.Tick).Add(r.o.Tick))
 	}
-	for _, j := range r.waiting {
-		if j.gang.NotBefore.After(r.now) {
-			sooner(j.gang.NotBefore)
+	if r.later {
+		for _, j := range r.waiting {
+			if j.gang.NotBefore.After(r.now) {
+				sooner(j.gang.NotBefore)
+			}
 		}
 	}
 	if t.IsZero() {
@@ -252,7 +259,7 @@ func (r *replay) advance() bool {
 		j := r.jobs[r.next]
 		r.next++
 		j.waits = j.Submit
-		r.waiting = append(r.waiting, j)
+		r.wait(j)
 		r.count(j, 1)
 		r.meter.waits(j, 1)
 		if r.o.Predict {
@@ -271,6 +278,8 @@ func (r *replay) timely() bool {
 // halt is the end of a run: of the job, or for others.
 func (r *replay) halt(j *state) {
 	j.running = false
+	at, _ := r.find(j)
+	r.present = slices.Delete(r.present, at, at+1)
 	worked := max(r.now.Sub(j.begins), 0)
 	j.ran += worked
 	r.meter.runs(j, -1)
@@ -292,8 +301,14 @@ func (r *replay) halt(j *state) {
 	j.stopping = time.Time{}
 	j.waits = r.now
 	j.gang.Left, j.gang.Ran = r.now, j.ran
-	r.waiting = append(r.waiting, j)
+	r.wait(j)
 	r.meter.waits(j, 1)
+}
+
+// wait puts the job at the end of what waits.
+func (r *replay) wait(j *state) {
+	r.waiting = append(r.waiting, j)
+	r.queue = append(r.queue, j.gang)
 }
 
 // tenant is the queue that the job counts for.
@@ -382,10 +397,10 @@ func (r *replay) count(j *state, by float64) {
 	w.Weight += by * float64(len(j.gang.Tasks))
 }
 
-// head is what is planned of the queue. Jobs that came at the same moment stay together.
-func (r *replay) head(s *sched.Snapshot) []*state {
+// head is how much is planned of the queue. Jobs that came at the same moment stay together.
+func (r *replay) head(s *sched.Snapshot) int {
 	if r.counts == nil || len(r.waiting) <= headMost {
-		return r.waiting
+		return len(r.waiting)
 	}
 	n := headMost
 	for n < len(r.waiting) && r.waiting[n].Submit.Equal(r.waiting[n-1].Submit) {
@@ -399,13 +414,13 @@ func (r *replay) head(s *sched.Snapshot) []*state {
 			s.Mix = append(s.Mix, *r.counts[key])
 		}
 	}
-	return r.waiting[:n]
+	return n
 }
 
+// snapshot is good until the next one.
 func (r *replay) snapshot() sched.Snapshot {
 	s := sched.Snapshot{
 		Now: r.now, Nodes: r.o.Nodes, Racks: r.o.Racks, Caps: r.o.Caps, Queues: r.o.Queues, Past: r.past, Policy: r.o.Policy, Mix: r.o.Mix,
-		Running: make([]sched.Running, 0, len(r.running)), Queue: make([]sched.Gang, 0, min(len(r.waiting), 1024)),
 	}
 	if r.o.Predict {
 		s.Policy.Spread = r.predict.Errors().Factor
@@ -413,17 +428,16 @@ func (r *replay) snapshot() sched.Snapshot {
 			r.predict.Ran(j.ID, j.ran+max(r.now.Sub(j.begins), 0))
 		}
 	}
-	for _, j := range r.running {
-		g := j.gang
-		r.tell(j, &g, j.ran+max(r.now.Sub(j.begins), 0))
-		s.Running = append(s.Running, sched.Running{Gang: g, Placements: j.places, Started: j.begins, Stopping: j.stopping, Kept: j.kept})
+	r.told = slices.Grow(r.told[:0], len(r.present))
+	for _, j := range r.present {
+		r.told = append(r.told, sched.Running{Gang: j.gang, Placements: j.places, Started: j.begins, Stopping: j.stopping, Kept: j.kept})
+		r.tell(j, &r.told[len(r.told)-1].Gang, j.ran+max(r.now.Sub(j.begins), 0))
 	}
-	slices.SortFunc(s.Running, func(a, b sched.Running) int { return cmp.Compare(a.Gang.ID, b.Gang.ID) })
-	for _, j := range r.head(&s) {
-		g := j.gang
-		r.tell(j, &g, j.ran)
-		s.Queue = append(s.Queue, g)
+	n := r.head(&s)
+	for i, j := range r.waiting[:n] {
+		r.tell(j, &r.queue[i], j.ran)
 	}
+	s.Running, s.Queue = r.told, r.queue[:n:n]
 	return s
 }
 
@@ -472,9 +486,26 @@ func (r *replay) apply(p sched.Schedule) (again bool) {
 		r.start(r.byID[d.Gang], d)
 	}
 	if started != nil {
-		r.waiting = slices.DeleteFunc(r.waiting, func(j *state) bool { return started[j.ID] })
+		r.leave(started)
 	}
 	return again
+}
+
+// leave takes what has started out of what waits.
+func (r *replay) leave(started map[string]bool) {
+	n := 0
+	for i, j := range r.waiting {
+		if started[j.ID] {
+			continue
+		}
+		if n < i {
+			r.waiting[n], r.queue[n] = j, r.queue[i]
+		}
+		n++
+	}
+	clear(r.waiting[n:])
+	clear(r.queue[n:])
+	r.waiting, r.queue = r.waiting[:n], r.queue[:n]
 }
 
 // shrink takes tasks from an elastic job, which goes on with the others. Its work is not slowed down: the trace does not
@@ -499,6 +530,13 @@ func (r *replay) start(j *state, d *sched.Decision) {
 	r.meter.waits(j, -1)
 	r.meter.runs(j, 1)
 	heap.Push(&r.running, j)
+	at, _ := r.find(j)
+	r.present = slices.Insert(r.present, at, j)
+}
+
+// find is the job's place in what runs.
+func (r *replay) find(j *state) (int, bool) {
+	return slices.BinarySearchFunc(r.present, j, func(a, b *state) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // reasons plans once more to say what a job waits for.

@@ -57,6 +57,7 @@ type Line struct {
 	whole vector
 	held  []vector // by place in the tree, with all below it
 	past  []vector
+	stand []stand
 	users map[[2]string]*share
 	heads []waiting // by place in the tree; of leaves only
 	left  []int     // how many wait at or below the place
@@ -65,17 +66,37 @@ type Line struct {
 
 type share struct{ held, past vector }
 
-// waiting is what waits in a queue: by user where its users share, else under one name.
-type waiting struct {
-	users []string
-	turns map[string][]Turn
+// stand is how a place stands while what it holds does not change.
+type stand struct {
+	known    bool
+	share    float64
+	resource string
+	within   bool
+}
+
+// waiting is what waits in a queue: by user where its users share, else in one list.
+type waiting struct{ lists []list }
+
+type list struct {
+	user  string
+	turns []entry
+}
+
+// entry is what waits, with what decides its order.
+type entry struct {
+	index         float64
+	item          int
+	priority      int
+	near, overdue bool
 }
 
 // Line orders the items. Those of queues that are not there get no turn: Check says so before they are accepted.
 func (t *Tree) Line(s State, items []Item, rules Rules) *Line {
+	n := len(t.nodes)
+	vectors := make([]vector, 2*n)
 	l := &Line{
-		tree: t, items: items, whole: s.Capacity.vector(), held: make([]vector, len(t.nodes)), past: make([]vector, len(t.nodes)),
-		users: map[[2]string]*share{}, heads: make([]waiting, len(t.nodes)), left: make([]int, len(t.nodes)),
+		tree: t, items: items, whole: s.Capacity.vector(), held: vectors[:n:n], past: vectors[n:], stand: make([]stand, n),
+		users: map[[2]string]*share{}, heads: make([]waiting, n), left: make([]int, n),
 	}
 	for _, u := range s.Held {
 		l.count(u, func(s *share) *vector { return &s.held }, l.held)
@@ -83,35 +104,64 @@ func (t *Tree) Line(s State, items []Item, rules Rules) *Line {
 	for _, u := range s.Past.Uses {
 		l.count(u, func(s *share) *vector { return &s.past }, l.past)
 	}
-	for i, it := range items {
-		leaf := t.leaf(it.Queue)
-		if leaf < 0 {
-			continue
-		}
-		turn := Turn{Item: i, leaf: leaf}
-		turn.Priority, turn.Near = rules.urgency(it, s.Now)
-		if t.nodes[leaf].Users {
-			turn.user = it.User
-		}
-		w := &l.heads[leaf]
-		if w.turns == nil {
-			w.turns = map[string][]Turn{}
-		}
-		if _, ok := w.turns[turn.user]; !ok {
-			w.users = append(w.users, turn.user)
-		}
-		w.turns[turn.user] = append(w.turns[turn.user], turn)
-		for _, at := range t.nodes[leaf].path {
-			l.left[at]++
-		}
-	}
+	l.lay(s.Now, rules)
 	for i := range l.heads {
-		slices.Sort(l.heads[i].users)
-		for _, turns := range l.heads[i].turns {
-			slices.SortFunc(turns, l.compare)
+		for _, one := range l.heads[i].lists {
+			slices.SortFunc(one.turns, l.compare)
 		}
 	}
 	return l
+}
+
+// lay puts the items into their queues' lists.
+func (l *Line) lay(now time.Time, rules Rules) {
+	leaves := make([]int32, len(l.items))
+	counts := make([]int, len(l.tree.nodes))
+	name, leaf := "", l.tree.leaf("")
+	for i := range l.items {
+		if it := &l.items[i]; it.Queue != name {
+			name, leaf = it.Queue, l.tree.leaf(it.Queue)
+		}
+		if leaves[i] = int32(leaf); leaf >= 0 {
+			counts[leaf]++
+		}
+	}
+	lists := make([]map[string]int, len(l.tree.nodes)) // of the queues that users share
+	for at, n := range counts {
+		if n == 0 {
+			continue
+		}
+		for _, up := range l.tree.nodes[at].path {
+			l.left[up] += n
+		}
+		if l.tree.nodes[at].Users {
+			lists[at] = map[string]int{}
+		} else {
+			l.heads[at].lists = []list{{turns: make([]entry, 0, n)}}
+		}
+	}
+	for i := range l.items {
+		at := leaves[i]
+		if at < 0 {
+			continue
+		}
+		it := &l.items[i]
+		e := entry{item: i, index: it.Index, overdue: it.Overdue}
+		e.priority, e.near = rules.urgency(it, now)
+		w, k := &l.heads[at], 0
+		if users := lists[at]; users != nil {
+			var ok bool
+			if k, ok = users[it.User]; !ok {
+				k = len(w.lists)
+				users[it.User] = k
+				w.lists = append(w.lists, list{user: it.User})
+			}
+		}
+		w.lists[k].turns = append(w.lists[k].turns, e)
+	}
+	for i := range l.heads {
+		slices.SortFunc(l.heads[i].lists, func(a, b list) int { return cmp.Compare(a.user, b.user) })
+	}
 }
 
 func (l *Line) count(u Use, part func(*share) *vector, total []vector) {
@@ -139,7 +189,7 @@ func (l *Line) user(leaf int, user string) *share {
 }
 
 // urgency is the priority with ageing, and whether a deadline is near that can still be met.
-func (r Rules) urgency(it Item, now time.Time) (priority int, near bool) {
+func (r Rules) urgency(it *Item, now time.Time) (priority int, near bool) {
 	priority = it.Priority
 	if r.Ageing > 0 && now.After(it.Since) {
 		raise := r.Raise
@@ -160,25 +210,31 @@ func (r Rules) urgency(it Item, now time.Time) (priority int, near bool) {
 }
 
 // compare is the order within a queue.
-func (l *Line) compare(x, y Turn) int {
-	a, b := &l.items[x.Item], &l.items[y.Item]
-	if c := cmp.Or(cmp.Compare(y.Priority, x.Priority), first(x.Near, y.Near)); c != 0 {
-		return c
+func (l *Line) compare(x, y entry) int {
+	if x.priority != y.priority {
+		return cmp.Compare(y.priority, x.priority)
 	}
-	if x.Near {
+	if x.near != y.near {
+		return first(x.near, y.near)
+	}
+	a, b := &l.items[x.item], &l.items[y.item]
+	if x.near {
 		if c := a.Deadline.Add(-a.Duration).Compare(b.Deadline.Add(-b.Duration)); c != 0 {
 			return c
 		}
 	}
-	if c := first(a.Overdue, b.Overdue); c != 0 {
-		return c
+	if x.overdue != y.overdue {
+		return first(x.overdue, y.overdue)
 	}
-	if !a.Overdue {
-		if c := cmp.Compare(a.Index, b.Index); c != 0 {
+	if !x.overdue && x.index != y.index {
+		if c := cmp.Compare(x.index, y.index); c != 0 {
 			return c
 		}
 	}
-	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
+	if c := a.Since.Compare(b.Since); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
 }
 
 // first puts what is so before what is not.
@@ -193,34 +249,39 @@ func first(a, b bool) int {
 }
 
 // Next gives the next turn; false when all have had theirs. What a turn takes is told by Take before the next one.
-func (l *Line) Next() (Turn, bool) {
+func (l *Line) Next() (turn Turn, ok bool) {
+	ok = l.NextInto(&turn)
+	return turn, ok
+}
+
+// NextInto is Next that writes the turn where it is to lie.
+func (l *Line) NextInto(turn *Turn) bool {
 	at := l.pick(l.tree.roots)
 	if at < 0 {
-		return Turn{}, false
+		return false
 	}
 	for len(l.tree.nodes[at].children) > 0 {
 		at = l.pick(l.tree.nodes[at].children)
 	}
-	w := &l.heads[at]
-	user := w.users[0]
-	for _, u := range w.users[1:] {
-		if l.userShare(at, u) < l.userShare(at, user) {
-			user = u
+	w, k := &l.heads[at], 0
+	for i := 1; i < len(w.lists); i++ {
+		if l.userShare(at, w.lists[i].user) < l.userShare(at, w.lists[k].user) {
+			k = i
 		}
 	}
-	turn := w.turns[user][0]
-	if w.turns[user] = w.turns[user][1:]; len(w.turns[user]) == 0 {
-		delete(w.turns, user)
-		w.users = slices.DeleteFunc(w.users, func(u string) bool { return u == user })
+	e := w.lists[k].turns[0]
+	*turn = Turn{Item: e.item, Priority: e.priority, Near: e.near, leaf: at, user: w.lists[k].user}
+	if w.lists[k].turns = w.lists[k].turns[1:]; len(w.lists[k].turns) == 0 {
+		w.lists = slices.Delete(w.lists, k, k+1)
 	}
 	for _, up := range l.tree.nodes[at].path {
 		l.left[up]--
 	}
 	l.given++
-	turn.Position, turn.Queue = l.given, l.path(at)
-	turn.Share, turn.Resource = l.share(at)
-	turn.Within = l.within(at)
-	return turn, true
+	s := l.stands(at)
+	turn.Position, turn.Queue = l.given, l.tree.nodes[at].full
+	turn.Share, turn.Resource, turn.Within = s.share, s.resource, s.within
+	return true
 }
 
 // pick is the sibling whose turn it is: one that holds less than it is guaranteed before others, then the least share by
@@ -239,28 +300,26 @@ func (l *Line) pick(siblings []int) int {
 }
 
 func (l *Line) before(i, j int) bool {
-	if c := first(l.within(i), l.within(j)); c != 0 {
-		return c < 0
+	x, y := l.stands(i), l.stands(j)
+	if x.within != y.within {
+		return x.within
 	}
-	a, _ := l.share(i)
-	b, _ := l.share(j)
-	if a, b = a/l.tree.nodes[i].Weight, b/l.tree.nodes[j].Weight; a != b {
+	if a, b := x.share/l.tree.nodes[i].Weight, y.share/l.tree.nodes[j].Weight; a != b {
 		return a < b
 	}
-	x, y := l.head(i), l.head(j)
-	return l.compare(x, y) < 0
+	return l.compare(l.head(i), l.head(j)) < 0
 }
 
 // head is the first item at or below a place.
-func (l *Line) head(at int) (best Turn) {
-	best.Item = -1
-	better := func(t Turn) {
-		if best.Item < 0 || l.compare(t, best) < 0 {
-			best = t
+func (l *Line) head(at int) (best entry) {
+	best.item = -1
+	better := func(e entry) {
+		if best.item < 0 || l.compare(e, best) < 0 {
+			best = e
 		}
 	}
-	for _, turns := range l.heads[at].turns {
-		better(turns[0])
+	for _, one := range l.heads[at].lists {
+		better(one.turns[0])
 	}
 	for _, c := range l.tree.nodes[at].children {
 		if l.left[c] > 0 {
@@ -270,12 +329,17 @@ func (l *Line) head(at int) (best Turn) {
 	return best
 }
 
-// share is the dominant share of a place, with what it held lately, and the resource's name.
-func (l *Line) share(at int) (float64, string) {
-	v := l.held[at]
-	v.add(l.past[at], 1)
-	s, r := v.dominant(l.whole)
-	return s, resources[r]
+// stands is how the place stands: its dominant share with what it held lately, and whether it is within what it is
+// guaranteed.
+func (l *Line) stands(at int) *stand {
+	s := &l.stand[at]
+	if !s.known {
+		v := l.held[at]
+		v.add(l.past[at], 1)
+		share, r := v.dominant(l.whole)
+		*s = stand{true, share, resources[r], l.within(at)}
+	}
+	return s
 }
 
 func (l *Line) userShare(at int, user string) float64 {
@@ -299,17 +363,6 @@ func (l *Line) within(at int) bool {
 		}
 	}
 	return some
-}
-
-func (l *Line) path(at int) string {
-	var s string
-	for _, i := range l.tree.nodes[at].path {
-		if s != "" {
-			s += "/"
-		}
-		s += l.tree.nodes[i].Name
-	}
-	return s
 }
 
 // Over is why a quota does not let an item run, whatever is free.
@@ -349,6 +402,9 @@ func (l *Line) overs(leaf int, need Amount, most int) []Over {
 func (t *Tree) overs(leaf int, need Amount, most int, held func(at int) vector) (out []Over) {
 	v := need.vector()
 	for _, at := range t.nodes[leaf].path {
+		if !t.nodes[at].limited {
+			continue
+		}
 		limit, h := t.nodes[at].Limit.vector(), held(at)
 		for r := range limit {
 			if limit[r] > 0 && v[r] > 0 && h[r]+v[r] > limit[r]+slack && len(out) < most {
@@ -369,23 +425,19 @@ func (l *Line) Take(t Turn) { l.hold(t.leaf, t.user, l.items[t.Item].Need, 1) }
 func (l *Line) TakeOnly(t Turn, a Amount) { l.hold(t.leaf, t.user, a, 1) }
 
 // Release counts what somebody holds no more: what is preempted.
-func (l *Line) Release(u Use) {
-	if leaf := l.tree.leaf(u.Queue); leaf >= 0 {
-		l.hold(leaf, u.User, u.Amount, -1)
-	}
-}
+func (l *Line) Release(c Claim) { l.hold(c.leaf, c.user, c.amount, -1) }
 
 // Return counts again what Release took away.
-func (l *Line) Return(u Use) {
-	if leaf := l.tree.leaf(u.Queue); leaf >= 0 {
-		l.hold(leaf, u.User, u.Amount, 1)
-	}
-}
+func (l *Line) Return(c Claim) { l.hold(c.leaf, c.user, c.amount, 1) }
 
 func (l *Line) hold(leaf int, user string, a Amount, times float64) {
+	if leaf < 0 {
+		return
+	}
 	v := a.vector()
 	for _, at := range l.tree.nodes[leaf].path {
 		l.held[at].add(v, times)
+		l.stand[at].known = false
 	}
 	if l.tree.nodes[leaf].Users {
 		l.user(leaf, user).held.add(v, times)

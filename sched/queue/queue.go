@@ -47,16 +47,19 @@ type Queue struct {
 
 // Tree is the queues, checked.
 type Tree struct {
-	nodes []node
-	index map[string]int
-	roots []int
+	nodes    []node
+	index    map[string]int
+	roots    []int
+	standard int // the queue of whoever names none
 }
 
 type node struct {
 	Queue
 	parent   int // -1 at the top
 	children []int
-	path     []int // from the top to the queue itself
+	path     []int  // from the top to the queue itself
+	full     string // the path in words, "research/vision"
+	limited  bool   // in any resource
 }
 
 // New checks the queues. Of none it makes the one queue "default".
@@ -76,7 +79,7 @@ func New(queues []Queue) (*Tree, error) {
 			q.Weight = 1
 		}
 		t.index[q.Name] = len(t.nodes)
-		t.nodes = append(t.nodes, node{Queue: q, parent: -1})
+		t.nodes = append(t.nodes, node{Queue: q, parent: -1, limited: q.Limit != Amount{}})
 	}
 	if err := t.join(); err != nil {
 		return nil, err
@@ -85,6 +88,10 @@ func New(queues []Queue) (*Tree, error) {
 		if err := t.nested(i); err != nil {
 			return nil, err
 		}
+	}
+	var ok bool
+	if t.standard, ok = t.index[Default]; !ok || len(t.nodes[t.standard].children) > 0 {
+		t.standard = t.index[t.Names()[0]]
 	}
 	return t, nil
 }
@@ -138,6 +145,11 @@ func (t *Tree) join() error {
 		}
 		slices.Reverse(path)
 		t.nodes[i].path = path
+		var names []string
+		for _, at := range path {
+			names = append(names, t.nodes[at].Name)
+		}
+		t.nodes[i].full = strings.Join(names, "/")
 	}
 	return nil
 }
@@ -219,21 +231,14 @@ func (t *Tree) Path(name string) string {
 	if leaf < 0 {
 		return ""
 	}
-	var names []string
-	for _, at := range t.nodes[leaf].path {
-		names = append(names, t.nodes[at].Name)
-	}
-	return strings.Join(names, "/")
+	return t.nodes[leaf].full
 }
 
 // leaf is the place of a queue that may hold gangs, -1 when there is none. Who names none goes to "default" or, where
 // that is not configured, to the first.
 func (t *Tree) leaf(name string) int {
 	if name == "" {
-		name = Default
-		if !t.Has(name) {
-			name = t.Names()[0]
-		}
+		return t.standard
 	}
 	if i, ok := t.index[name]; ok && len(t.nodes[i].children) == 0 {
 		return i

@@ -170,9 +170,9 @@ func TestReclaimTakesBackOnlyWhatIsBorrowed(t *testing.T) {
 	held := []queue.Use{{Queue: "guest", Amount: gpus(6)}, {Queue: "owner", Amount: gpus(2)}}
 	items := []queue.Item{item("o", "owner", 0, 0, gpus(2)), item("big", "owner", 0, 0, gpus(3)), item("s", "stray", 0, 0, gpus(1))}
 	l := tr.Line(queue.State{Now: start, Capacity: gpus(8), Held: held}, items, queue.Rules{})
-	turns := map[string]queue.Turn{}
+	turns := map[string]*queue.Turn{}
 	for turn, ok := l.Next(); ok; turn, ok = l.Next() {
-		turns[items[turn.Item].ID] = turn
+		turns[items[turn.Item].ID] = &turn
 	}
 	for _, c := range []struct {
 		who   string
@@ -186,12 +186,12 @@ func TestReclaimTakesBackOnlyWhatIsBorrowed(t *testing.T) {
 		{"s", queue.Use{Queue: "guest", Amount: gpus(1)}, false},
 		{"o", queue.Use{Queue: "gone", Amount: gpus(1)}, false},
 	} {
-		if got := l.Reclaim(turns[c.who], c.whose); got != c.may {
+		if got := l.Reclaim(turns[c.who], tr.Claim(c.whose)); got != c.may {
 			t.Errorf("%s reclaims %v of %s: %v", c.who, c.whose.Amount.Accelerators, c.whose.Queue, got)
 		}
 	}
-	l.Release(queue.Use{Queue: "guest", Amount: gpus(4)})
-	if l.Reclaim(turns["o"], queue.Use{Queue: "guest", Amount: gpus(2)}) {
+	l.Release(tr.Claim(queue.Use{Queue: "guest", Amount: gpus(4)}))
+	if l.Reclaim(turns["o"], tr.Claim(queue.Use{Queue: "guest", Amount: gpus(2)})) {
 		t.Error("what is within the guest's guarantee is reclaimed")
 	}
 }

@@ -1,11 +1,21 @@
 package queue
 
+// Claim is a Use whose place in the tree is known. What names a queue that is not there claims nothing.
+type Claim struct {
+	leaf   int
+	user   string
+	amount Amount
+}
+
+// Claim finds the place of a use.
+func (t *Tree) Claim(u Use) Claim { return Claim{t.leaf(u.Queue), u.User, u.Amount} }
+
 // Reclaim says whether the item may take back what the other holds: their queues differ, all that the item's side would
 // hold stays within what that side is guaranteed, and the other side holds more than it is guaranteed. The sides are the
 // queues right below the one that both stand under. A side without a guaranteed amount reclaims nothing; what it holds
 // is borrowed.
-func (l *Line) Reclaim(t Turn, other Use) bool {
-	leaf := l.tree.leaf(other.Queue)
+func (l *Line) Reclaim(t *Turn, other Claim) bool {
+	leaf := other.leaf
 	if leaf < 0 || leaf == t.leaf {
 		return false
 	}
@@ -22,7 +32,7 @@ func (l *Line) Reclaim(t Turn, other Use) bool {
 			return false
 		}
 	}
-	return l.borrowed(theirs[i], other.Amount)
+	return l.borrowed(theirs[i], other.amount)
 }
 
 // guaranteed says that with the amount the place would hold no more than it is guaranteed. Only resources of which it is
@@ -53,4 +63,4 @@ func (l *Line) borrowed(at int, a Amount) bool {
 }
 
 // Same says that the other's queue is the item's own.
-func (l *Line) Same(t Turn, other Use) bool { return l.tree.leaf(other.Queue) == t.leaf }
+func (l *Line) Same(t *Turn, other Claim) bool { return other.leaf == t.leaf }
