@@ -31,6 +31,7 @@ type Config struct {
 	KeepJobs        int         `yaml:"keep-jobs"`         // of so many ended jobs logs and files are kept; the records of all
 	TaskRead        []string    `yaml:"task-read"`         // folders that tasks may read beside the system's, such as an environment of Python
 	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
+	Rule            string      `yaml:"rule,omitempty"`    // file of a learned rule for the scheduler, beside the configuration's; the default when empty
 
 	Queues []queue.Queue `yaml:"queues,omitempty"` // how jobs share the hall; one queue, "default", when empty
 }
@@ -74,6 +75,9 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 	case err == nil:
 		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
 			return c, errs.Errorf(op, errs.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
+		}
+		if c.Rule != "" && !filepath.IsAbs(c.Rule) {
+			c.Rule = filepath.Join(filepath.Dir(file), c.Rule)
 		}
 	case named || !os.IsNotExist(err):
 		return c, errs.Errorf(op, errs.Invalid, "cannot read the configuration: %v", err)

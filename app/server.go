@@ -169,6 +169,10 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
 		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
 	}
+	site, err := s.withRule(job.DefaultSite(s.cfg.Queues))
+	if err != nil {
+		return err
+	}
 	var solver sched.Solver
 	if s.solver.Built() {
 		solver = s.solver
@@ -176,7 +180,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	s.jobs = job.NewRunner(job.Options{
 		Solver: solver,
 		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
-		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: job.DefaultSite(s.cfg.Queues),
+		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: site,
 	})
 	return nil
 }

@@ -69,6 +69,7 @@ type Outlook struct {
 	Priority   int        `json:"priority"`           // with ageing and deadline
 	Earliest   *time.Time `json:"earliest,omitempty"` // expected start, where it can be told
 	Confidence float64    `json:"confidence,omitempty"`
+	Rule       string     `json:"rule,omitempty"`    // the learned rule that the plan is by; the default when absent
 	Changes    []Change   `json:"changes,omitempty"` // each planned, and each starts it now
 	Plan       *Appraisal `json:"plan,omitempty"`    // the last plan beside the best there could be
 }
@@ -90,7 +91,7 @@ func (o outlook) of(gang string) *Outlook {
 		return nil
 	}
 	d := o.decisions[i]
-	out := &Outlook{Of: len(o.decisions), Confidence: d.Confidence}
+	out := &Outlook{Of: len(o.decisions), Confidence: d.Confidence, Rule: o.snap.Policy.Learned}
 	if t := d.Turn; t != nil {
 		out.Queue, out.Position, out.Share, out.Resource, out.Priority = t.Queue, t.Position, t.Share, t.Resource, t.Priority
 	}

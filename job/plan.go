@@ -18,6 +18,7 @@ type PlanView struct {
 	Running []PlannedRun     `json:"running"`
 	Waiting []PlannedWait    `json:"waiting"` // in the order of their turns
 
+	Rule      string     `json:"rule,omitempty"`      // the learned rule that plans; the default when absent
 	Appraisal *Appraisal `json:"appraisal,omitempty"` // when something waits and the server has the solver
 }
 
@@ -72,7 +73,7 @@ func (r *Runner) Plan(ctx context.Context) (v PlanView, err error) {
 }
 
 func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
-	v := PlanView{Now: now, Running: []PlannedRun{}, Waiting: []PlannedWait{}}
+	v := PlanView{Now: now, Running: []PlannedRun{}, Waiting: []PlannedWait{}, Rule: c.site.Policy.Learned}
 	tree, err := queue.New(c.site.Queues)
 	if err != nil {
 		return v, err

@@ -201,6 +201,9 @@ func describe(p sched.Policy) string {
 	if p.Preempt.Order || p.Preempt.Priority || p.Preempt.Reclaim {
 		s += ", preempting"
 	}
+	if p.Learned != "" {
+		s += ", by the learned rule " + p.Learned
+	}
 	return s
 }
 

@@ -33,10 +33,15 @@ func fileError(op string, err error) error {
 
 // writeFile writes a file that appears under its name only when it is whole. A file that is there is not replaced.
 func writeFile(name string, mode os.FileMode, write func(io.Writer) error) (err error) {
-	const op = "cli.writeFile"
 	if _, err := os.Lstat(name); err == nil {
-		return errs.Errorf(op, errs.Exists, "%s is there already; remove it or choose another name", name)
+		return errs.Errorf("cli.writeFile", errs.Exists, "%s is there already; remove it or choose another name", name)
 	}
+	return replaceFile(name, mode, write)
+}
+
+// replaceFile writes a file whole or not at all, over one that is there.
+func replaceFile(name string, mode os.FileMode, write func(io.Writer) error) (err error) {
+	const op = "cli.replaceFile"
 	f, err := os.CreateTemp(filepath.Dir(name), ".lineshaft-*")
 	if err != nil {
 		return fileError(op, err)

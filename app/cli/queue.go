@@ -37,6 +37,9 @@ func (e *env) plan(w io.Writer, v job.PlanView) {
 		t.row(q.Name, q.Parent, number(q.Weight), fmt.Sprintf("%.1f%%", 100*q.Share), q.Resource, amount(q.Guaranteed), amount(q.Limit), q.Running, q.Waiting)
 	}
 	e.print(w, t)
+	if v.Rule != "" {
+		fmt.Fprintf(w, "\nPlanned by the learned rule %s.\n", clean(v.Rule))
+	}
 	if len(v.Waiting) == 0 {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lineshaft/lineshaft/app"
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/twin"
@@ -21,7 +22,7 @@ func twinCommand(e *env) *cobra.Command {
 		Use:   "twin",
 		Short: "The hall in virtual time: replay traces of jobs under the real scheduler",
 		Long:  "The hall in virtual time: what would happen, under the scheduler that plans the real one. It needs no server.",
-	}, nil, nil, replayCommand(e))
+	}, nil, nil, replayCommand(e), learnCommand(e), judgeCommand(e))
 }
 
 // replayFlags are the flags of `twin replay`.
@@ -31,7 +32,7 @@ type replayFlags struct {
 	nodes                    string
 	perNode                  int
 	load                     float64
-	policy, durations        string
+	policy, durations, rule  string
 	cost, half               time.Duration
 	html                     string
 }
@@ -56,6 +57,25 @@ Policies:
 		Args: takes,
 		RunE: func(cmd *cobra.Command, args []string) error { return e.replay(cmd.Context(), args[0], f) },
 	}
+	traceFlags(cmd, &f)
+	flags := cmd.Flags()
+	flags.StringVar(&f.policy, "policy", "lineshaft", "`name` of the policy")
+	flags.StringVar(&f.rule, "rule", "", "`file` of a learned rule, under which the policy is replayed")
+	flags.StringVar(&f.durations, "durations", "", "what the scheduler `knows` of durations: predicted, known or unknown (default: what the policy needs)")
+	flags.DurationVar(&f.cost, "cost", 0, "`time` that a job loses each time it is stopped for others")
+	flags.DurationVar(&f.half, "half-life", 0, "`time` after which past use counts half among queues (default: it does not count)")
+	flags.StringVar(&f.html, "html", "", "write a report with charts to this `file`")
+	complete(cmd, "durations", cobra.FixedCompletions(twin.Knowledge(), cobra.ShellCompDirectiveNoFileComp))
+	var names []string
+	for _, r := range twin.Rules() {
+		names = append(names, r.Name)
+	}
+	complete(cmd, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// traceFlags are those of every command that reads traces.
+func traceFlags(cmd *cobra.Command, f *replayFlags) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.format, "format", "csv", "`form` of the trace: openb, philly or csv")
 	flags.StringVar(&f.columns, "columns", "", "`FIELD=COLUMN,...`: where a csv has what a job has")
@@ -64,19 +84,7 @@ Policies:
 	flags.StringVar(&f.nodes, "nodes", "", "the hall: `18x8` is 18 nodes of 8 accelerators, 18x8:H100+4x4:V100 has two models; or an openb node list\n(default: as many nodes as carry the trace at --load)")
 	flags.IntVar(&f.perNode, "per-node", 8, "`number` of accelerators of a node where the hall is sized; larger jobs of a philly trace take whole nodes of it")
 	flags.Float64Var(&f.load, "load", 0.85, "`part` of the hall that the trace takes where the hall is sized")
-	flags.StringVar(&f.policy, "policy", "lineshaft", "`name` of the policy")
-	flags.StringVar(&f.durations, "durations", "", "what the scheduler `knows` of durations: predicted, known or unknown (default: what the policy needs)")
-	flags.DurationVar(&f.cost, "cost", 0, "`time` that a job loses each time it is stopped for others")
-	flags.DurationVar(&f.half, "half-life", 0, "`time` after which past use counts half among queues (default: it does not count)")
-	flags.StringVar(&f.html, "html", "", "write a report with charts to this `file`")
 	complete(cmd, "format", cobra.FixedCompletions([]string{"openb", "philly", "csv"}, cobra.ShellCompDirectiveNoFileComp))
-	complete(cmd, "durations", cobra.FixedCompletions(twin.Knowledge(), cobra.ShellCompDirectiveNoFileComp))
-	var names []string
-	for _, r := range twin.Rules() {
-		names = append(names, r.Name)
-	}
-	complete(cmd, "policy", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 func policyHelp() string {
@@ -101,6 +109,15 @@ func (e *env) replay(ctx context.Context, name string, f replayFlags) error {
 	}
 	o := twin.Options{Name: rule.Name, Policy: rule.Policy, Half: f.half}
 	o.Policy.Preempt.Cost = f.cost
+	if f.rule != "" {
+		learned, err := app.ReadRule(f.rule)
+		if err != nil {
+			return err
+		}
+		if o.Policy = learned.In(o.Policy); o.Policy.Learned == "" {
+			e.note("the rule %s is not used: %s", learned.Name, learned.Why)
+		}
+	}
 	if err := o.Know(cmp.Or(f.durations, rule.Know)); err != nil {
 		return err
 	}
@@ -114,7 +131,7 @@ func (e *env) replay(ctx context.Context, name string, f replayFlags) error {
 	begin := e.now()
 	o.Elapsed = func() time.Duration { return e.now().Sub(begin) }
 	bar := e.bar()
-	o.Progress = e.replayed(bar)
+	o.Progress = e.told(bar, "replaying", "jobs")
 	report, err := twin.Replay(ctx, trace, o)
 	bar.clear()
 	if err != nil {
@@ -213,19 +230,19 @@ func hall(t twin.Trace, f replayFlags) ([]fleet.Node, error) {
 	return nodes, nil
 }
 
-// replayed tells how far the replay is: a bar on a terminal, a line now and then elsewhere.
-func (e *env) replayed(b *bar) func(done, all int) {
+// told tells how far something is that takes a while: a bar on a terminal, a line now and then elsewhere.
+func (e *env) told(b *bar, doing, what string) func(done, all int) {
 	const every, line = 200 * time.Millisecond, 15 * time.Second
 	drawn, told := e.now(), e.now()
 	return func(done, all int) {
 		now := e.now()
 		if now.Sub(drawn) >= every {
 			drawn = now
-			b.draw("replaying", float64(done)/float64(all), fmt.Sprintf("%d of %d jobs", done, all))
+			b.draw(doing, float64(done)/float64(all), fmt.Sprintf("%d of %d %s", done, all, what))
 		}
 		if b.width == 0 && now.Sub(told) >= line {
 			told = now
-			e.note("replaying: %d of %d jobs have ended", done, all)
+			e.note("%s: %d of %d %s are done", doing, done, all, what)
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (e *env) expect(w io.Writer, o *job.Outlook) {
 	if o.Earliest != nil {
 		pairs = append(pairs, "starts", fmt.Sprintf("in %s at the latest, as far as is known (%.0f%% sure)", short(o.Earliest.Sub(e.now())), 100*o.Confidence))
 	}
+	pairs = append(pairs, "planned by rule", o.Rule)
 	e.details(w, pairs...)
 	e.appraisal(w, o.Plan)
 	if len(o.Changes) == 0 {

@@ -29,7 +29,7 @@ export interface Why { summary: string; reasons: Reason[] | null; isolation: Fea
 /** What a waiting job can expect. */
 export interface Outlook {
   queue: string; position: number; of: number; share: number; resource?: string; priority: number;
-  earliest?: string; confidence?: number; changes?: Change[]; plan?: Appraisal;
+  earliest?: string; confidence?: number; rule?: string; changes?: Change[]; plan?: Appraisal;
 }
 /** One change of the specification that would start the job now. */
 export interface Change { field: string; from: string; to: string; means: string; stops?: string[] }
@@ -48,7 +48,7 @@ export interface Running {
   job: number; name: string; owner: string; queue: string; state: JobState; priority: number; preemptible: boolean;
   placements: { task: number; node: string; accelerators?: string[] }[] | null; since?: string; until?: string;
 }
-export interface Plan { now: string; queues: Queue[]; running: Running[]; waiting: Waiting[]; appraisal?: Appraisal }
+export interface Plan { now: string; queues: Queue[]; running: Running[]; waiting: Waiting[]; rule?: string; appraisal?: Appraisal }
 export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
 
 export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }
