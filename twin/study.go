@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,14 +17,16 @@ import (
 	"github.com/lineshaft/lineshaft/sched/learn"
 )
 
-// Study is episodes by which policies are compared: a measure of traces in a hall. An episode is a trace and a number:
-// of the arrivals' order where the hall is filled (Fill), of the window of the trace where it is replayed. Windows follow
-// each other in time, have equally many jobs, and each begins with an empty hall.
+// Study is episodes by which policies are compared: a measure of traces in a hall. An episode is a trace and a number. It
+// numbers windows of the trace, which follow each other in time and have equally many jobs; each begins with an empty
+// hall, so that a later window is work that was not known before. Without windows, where the hall is filled, it numbers
+// orders of the same jobs: these tell how lucky an order was, and not how other work would fare.
 type Study struct {
 	Traces  []Trace // their names tell them apart
 	Options Options // the hall, and what is known of durations
 	Measure string  // a name of Measures
-	Windows int     // 10 when 0
+	Windows int     // into which each trace is cut; 0 is not cut, for Allocation
+	Orders  int     // in which each window is filled: their mean counts; 1 when 0
 }
 
 // Episode is one of them.
@@ -47,22 +50,22 @@ const fewestJobs = 10
 // Check refuses a study that cannot be made.
 func (s *Study) Check() error {
 	const op = "twin.Study"
-	if s.Windows == 0 {
-		s.Windows = 10
-	}
+	s.Orders = max(s.Orders, 1)
 	switch {
 	case !slices.Contains(Measures(), s.Measure):
 		return errs.Errorf(op, errs.Invalid, "there is no measure %q; choose from %s", s.Measure, strings.Join(Measures(), ", "))
 	case len(s.Traces) == 0:
 		return errs.Errorf(op, errs.Invalid, "there is no trace")
-	case s.Windows < 1 || s.Windows > learn.MostEpisodes:
-		return errs.Errorf(op, errs.Invalid, "%d windows: give 1 to %d", s.Windows, learn.MostEpisodes)
+	case s.Windows < 0 || s.Windows > learn.MostEpisodes || s.Windows == 0 && s.Measure != Allocation:
+		return errs.Errorf(op, errs.Invalid, "%d windows: give 1 to %d; with the measure %s also 0", s.Windows, learn.MostEpisodes, Allocation)
+	case s.Orders > learn.MostEpisodes:
+		return errs.Errorf(op, errs.Invalid, "%d orders: give 1 to %d", s.Orders, learn.MostEpisodes)
 	}
 	for i, t := range s.Traces {
 		if slices.ContainsFunc(s.Traces[:i], func(o Trace) bool { return o.Name == t.Name }) {
 			return errs.Errorf(op, errs.Invalid, "two traces are named %q: rename one", t.Name)
 		}
-		if s.Measure == JCT && len(t.Jobs) < fewestJobs*s.Windows {
+		if len(t.Jobs) < fewestJobs*s.Windows {
 			return errs.Errorf(op, errs.Invalid, "%s has %d jobs, too few for %d windows: give at most %d", t.Name, len(t.Jobs), s.Windows, max(len(t.Jobs)/fewestJobs, 1))
 		}
 	}
@@ -79,8 +82,12 @@ func (s Study) Kind() learn.Measure {
 
 // Protocol is what an episode is, in words.
 func (s Study) Protocol() string {
-	if s.Measure == Allocation {
-		return "% allocated when arrivals reach the hall's capacity, as FGD: jobs in the order of a seed, then resamples, each placed once or dropped, none leaves"
+	const fill = "% allocated when arrivals reach the hall's capacity, as FGD: jobs in the order of a seed, then resamples, each placed once or dropped, none leaves"
+	switch {
+	case s.Measure == Allocation && s.Windows == 0:
+		return fill
+	case s.Measure == Allocation:
+		return fmt.Sprintf("%s; each trace cut into windows of equally many jobs, mean of %d orders of each", fill, s.Orders)
 	}
 	return "hours in the mean: each trace cut into windows of equally many jobs, each replayed in virtual time from an empty hall"
 }
@@ -90,7 +97,7 @@ func (s Study) Episodes(numbers []int) ([]Episode, error) {
 	var out []Episode
 	for i := range s.Traces {
 		for _, n := range numbers {
-			if s.Measure != Allocation && (n < 1 || n > s.Windows) {
+			if s.Windows > 0 && (n < 1 || n > s.Windows) {
 				return nil, errs.Errorf("twin.Episodes", errs.Invalid, "there is no window %d: a trace has %d, from 1", n, s.Windows)
 			}
 			out = append(out, Episode{i, n})
@@ -105,11 +112,14 @@ func (s Study) Label(e Episode) string { return fmt.Sprintf("%s/%d", s.Traces[e.
 // Score is the measure of the policy in the episode.
 func (s Study) Score(ctx context.Context, p sched.Policy, e Episode) (float64, error) {
 	t := s.Traces[e.Trace]
-	if s.Measure == Allocation {
+	if s.Windows == 0 {
 		return Fill(ctx, t, s.Options.Nodes, p.Weights, int64(e.Number))
 	}
 	from, to := (e.Number-1)*len(t.Jobs)/s.Windows, e.Number*len(t.Jobs)/s.Windows
 	t.Jobs = t.Jobs[from:to]
+	if s.Measure == Allocation {
+		return s.fill(ctx, p, t)
+	}
 	o := s.Options
 	o.Policy = p
 	if o.Queues == nil {
@@ -120,6 +130,18 @@ func (s Study) Score(ctx context.Context, p sched.Policy, e Episode) (float64, e
 		return 0, errs.Errorf("twin.Score", errs.KindOf(err), "%s: %w", s.Label(e), err)
 	}
 	return r.JCT.Mean / 3600, nil
+}
+
+// fill is the mean of some orders.
+func (s Study) fill(ctx context.Context, p sched.Policy, t Trace) (mean float64, err error) {
+	for seed := range s.Orders {
+		v, err := Fill(ctx, t, s.Options.Nodes, p.Weights, int64(seed))
+		if err != nil {
+			return 0, err
+		}
+		mean += v / float64(s.Orders)
+	}
+	return mean, nil
 }
 
 // Source is what a rule says of a trace.
@@ -171,7 +193,9 @@ func (s Study) Learn(ctx context.Context, knobs []learn.Knob, train, validate []
 	if r.Validation, err = s.compare(ctx, r, validate, nil); err != nil {
 		return learn.Rule{}, err
 	}
-	r.Verdict, r.Why = learn.Judge(s.Kind(), r.Validation.Result, tolerance)
+	if r.Verdict, r.Why = learn.Judge(s.Kind(), r.Validation.Result, tolerance); maps.Equal(r.Default, r.Learned) {
+		r.Why = "nothing that was tried is better than the default on the training episodes"
+	}
 	return r, nil
 }
 
@@ -226,8 +250,9 @@ func (s Study) labels(list []Episode) (out []string) {
 
 func (s Study) setting() learn.Setting {
 	out := learn.Setting{Protocol: s.Protocol(), Nodes: len(s.Options.Nodes), Hall: HallDigest(s.Options.Nodes)}
-	if s.Measure != Allocation {
-		out.Windows = s.Windows
+	out.Windows = s.Windows
+	if s.Measure == Allocation && s.Windows > 0 {
+		out.Orders = s.Orders
 	}
 	for _, n := range s.Options.Nodes {
 		out.Accelerators += len(n.Accelerators)

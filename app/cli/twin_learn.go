@@ -24,7 +24,7 @@ import (
 type learnFlags struct {
 	replayFlags
 	measure, knobs  string
-	windows         int
+	windows, orders int
 	train, validate string
 	tolerance       float64
 	seed            uint64
@@ -44,13 +44,15 @@ episodes. They are used where the 95 % confidence interval of the mean gain lies
 episode is worse by more than --tolerance. Else the file says default, and why. ` + "`lineshaft twin judge`" + ` tests a rule
 on episodes that were held out.
 
-Episodes are numbered. Measure allocation fills the empty hall with the trace's jobs in a random order, and the number is
-its seed; the figure is what is allocated when arrivals reach the hall's capacity. Measure jct cuts each trace into
---windows parts by time and replays them; the figure is the mean completion time.
+Each trace is cut into --windows parts of equally many jobs that follow each other in time; the episodes are their
+numbers. Measure jct replays a window; the figure is the mean completion time. Measure allocation fills the empty hall with
+a window's jobs in some random orders, and none leaves; the figure is what is allocated when arrivals reach the hall's
+capacity. With --windows 0 it takes the whole trace, and the numbers are seeds of its order: then validation knows other
+orders, and no other work.
 
 Knobs: ` + knobHelp(),
 		Example: `  lineshaft twin learn openb_pod_list_gpuspec33.csv.gz --format openb --nodes openb_node_list_gpu_node.csv.gz \
-    --measure allocation --train 1-6 --validate 7-16 --write rule.yaml
+    --measure allocation --windows 20 --train 1-8 --validate 9-14 --write rule.yaml
   lineshaft twin learn jobs.csv --measure jct --windows 12 --train 1-6 --validate 7-9 --write rule.yaml
   lineshaft up --rule rule.yaml`,
 		Args: takes,
@@ -60,7 +62,8 @@ Knobs: ` + knobHelp(),
 	flags := cmd.Flags()
 	flags.StringVar(&f.measure, "measure", twin.JCT, "what is made better: allocation or jct")
 	flags.StringVar(&f.knobs, "knobs", "", "`NAMES` of what is learned, or of their groups places and times (default: places for allocation, both for jct)")
-	flags.IntVar(&f.windows, "windows", 10, "`number` of parts into which a trace is cut for jct")
+	flags.IntVar(&f.windows, "windows", 10, "`number` of parts into which a trace is cut by time; 0, for allocation, leaves it whole")
+	flags.IntVar(&f.orders, "orders", 3, "`number` of random orders in which a window is filled; their mean counts")
 	flags.StringVar(&f.train, "train", "1-6", "`numbers` of the training episodes, of every trace")
 	flags.StringVar(&f.validate, "validate", "7-10", "`numbers` of the validation episodes")
 	flags.Float64Var(&f.tolerance, "tolerance", 0.5, "how much worse one validation episode may be: `points` of allocation, or percent of the completion time")
@@ -84,14 +87,14 @@ func judgeCommand(e *env) *cobra.Command {
 		Long: `Test a learned rule on episodes that were held out, and write the outcome into its file. The verdict stays as it is:
 whoever chooses by a test has no test left. Each time is counted in the file, and episodes that the rule was trained or
 validated on are refused. Measure, windows, policy and cost are the rule's.`,
-		Example: `  lineshaft twin judge rule.yaml openb_pod_list_gpuspec33.csv.gz --format openb --nodes openb_node_list_gpu_node.csv.gz --test 52-61`,
+		Example: `  lineshaft twin judge rule.yaml openb_pod_list_gpuspec33.csv.gz --format openb --nodes openb_node_list_gpu_node.csv.gz --test 15-20`,
 		Args:    takes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return e.judge(cmd.Context(), args[0], args[1:], f, test)
 		},
 	}
 	traceFlags(cmd, &f)
-	cmd.Flags().StringVar(&test, "test", "", "`numbers` of the episodes, of every trace, for example 52-61")
+	cmd.Flags().StringVar(&test, "test", "", "`numbers` of the episodes, of every trace, for example 15-20")
 	return cmd
 }
 
@@ -129,7 +132,7 @@ func (e *env) learn(ctx context.Context, names []string, f learnFlags) error {
 	if err != nil {
 		return err
 	}
-	s, err := e.study(names, f.replayFlags, twin.Study{Measure: f.measure, Windows: f.windows})
+	s, err := e.study(names, f.replayFlags, twin.Study{Measure: f.measure, Windows: f.windows, Orders: f.orders})
 	if err != nil {
 		return err
 	}
@@ -231,9 +234,9 @@ func (e *env) judge(ctx context.Context, file string, names []string, f replayFl
 		return err
 	}
 	if test == "" {
-		return errs.Errorf(op, errs.Invalid, "--test is missing: name the episodes that were held out, for example --test 52-61")
+		return errs.Errorf(op, errs.Invalid, "--test is missing: name the episodes that were held out, for example --test 15-20")
 	}
-	s, err := e.study(names, f, twin.Study{Measure: rule.Measure.Name, Windows: rule.Setting.Windows})
+	s, err := e.study(names, f, twin.Study{Measure: rule.Measure.Name, Windows: rule.Setting.Windows, Orders: rule.Setting.Orders})
 	if err != nil {
 		return err
 	}

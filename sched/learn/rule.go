@@ -41,7 +41,8 @@ type Rule struct {
 type Setting struct {
 	Protocol     string   `json:"protocol"` // in words
 	Policy       string   `json:"policy"`
-	Windows      int      `json:"windows,omitempty"` // into which each trace is cut
+	Windows      int      `json:"windows,omitempty"` // into which each trace is cut; not at all when absent
+	Orders       int      `json:"orders,omitempty"`  // in which each window is filled
 	Cost         float64  `json:"cost,omitempty"`    // seconds that a job loses when it is stopped for others
 	Nodes        int      `json:"nodes"`
 	Accelerators int      `json:"accelerators"`
