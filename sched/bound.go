@@ -132,7 +132,7 @@ type Appraisal struct {
 // Appraise bounds what could start now of a snapshot's queue and says what the plan starts of it. A plan has reasons to
 // stay below the bound beside its own failings: turns, quotas and reservations, which the bound does not know.
 func Appraise(ctx context.Context, s Snapshot, plan Schedule, with Solver, o lp.Options) (Appraisal, error) {
-	h := NewHall(s.Nodes, s.Caps, s.Racks, s.mix())
+	h := s.hall()
 	for _, r := range s.Running {
 		h.Start(r)
 	}
@@ -144,7 +144,7 @@ func Appraise(ctx context.Context, s Snapshot, plan Schedule, with Solver, o lp.
 	for _, r := range s.Running {
 		all = append(all, r.Gang)
 	}
-	contest := newRelaxation(NewHall(s.Nodes, s.Caps, s.Racks, s.mix()), all, h.Share)
+	contest := newRelaxation(s.hall(), all, h.Share)
 	contest.loose = 1e-3
 	whole, err := relax(ctx, contest, with, o)
 	b.Prices = whole.Prices

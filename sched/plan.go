@@ -58,6 +58,9 @@ func (a *Ask) same(b *Ask) bool {
 		a.Share == b.Share && a.AcceleratorMemory == b.AcceleratorMemory && a.Bandwidth == b.Bandwidth && a.Watts == b.Watts && slices.Equal(a.Models, b.Models)
 }
 
+// hall is the snapshot's hall when empty, under its policy's weights.
+func (s Snapshot) hall() *Hall { return newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights) }
+
 // Fits says why the gang can never run on these nodes, even if all were empty and uncordoned; nil when it can.
 func Fits(nodes []fleet.Node, g Gang) []Reason {
 	empty := slices.Clone(nodes)

@@ -44,7 +44,7 @@ func Relocate(s Snapshot, decisions []Decision, o RelocateOptions) []Relocation 
 	if !r.quiet() {
 		return nil
 	}
-	r.hall = NewHall(s.Nodes, s.Caps, s.Racks, s.mix())
+	r.hall = s.hall()
 	for _, run := range s.Running {
 		r.hall.Start(run)
 	}
@@ -88,7 +88,7 @@ func (r *relocator) forWaiting() []Relocation {
 		if tries++; tries > r.o.Tries {
 			break
 		}
-		m := NewMover(NewHall(r.s.Nodes, r.s.Caps, r.s.Racks, r.s.mix()))
+		m := NewMover(r.s.hall())
 		for k := range r.s.Running {
 			m.Start(r.s.Running[k], r.movable(&r.s.Running[k]))
 		}

@@ -108,7 +108,7 @@ func (p *planner) fails(k *kin, reasons []Reason) { k.failed, k.failedAt = reaso
 
 func newPlanner(s Snapshot, tree *queue.Tree) *planner {
 	p := &planner{
-		s: s, order: s.Policy.order(), hall: newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights), tree: tree, arrays: map[string]int{},
+		s: s, order: s.Policy.order(), hall: s.hall(), tree: tree, arrays: map[string]int{},
 		moved: map[string][]Placement{}, kins: map[turnKey]*kin{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {

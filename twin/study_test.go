@@ -24,16 +24,22 @@ func file(t testing.TB, name string) *os.File {
 	return f
 }
 
-// filled is a study of one of the small halls of testdata.
+// The small halls: one in which a better weight is known, which is the example, and one in which luck decides.
+const (
+	cores = "../../examples/learn/"
+	luck  = "luck_"
+)
+
+// filled is a study of one of the small halls.
 func filled(t testing.TB, name string) twin.Study {
 	t.Helper()
-	trace, err := twin.ReadOpenb(file(t, name+"_pods.csv"), true)
+	trace, err := twin.ReadOpenb(file(t, name+"pods.csv"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	trace.Name = name
+	trace.Name = "pods"
 	s := twin.Study{Traces: []twin.Trace{trace}, Measure: twin.Allocation}
-	if s.Options.Nodes, err = twin.ReadOpenbNodes(file(t, name+"_nodes.csv")); err != nil {
+	if s.Options.Nodes, err = twin.ReadOpenbNodes(file(t, name+"nodes.csv")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Check(); err != nil {
@@ -89,7 +95,7 @@ func TestFillIsAsByHand(t *testing.T) {
 // In this hall every node has few cores for its devices, or many; shares take many cores for each device. The default
 // prices cores too low for so small a hall: with a congestion of 60 and more the shares go where there are cores.
 func TestABetterWeightIsFound(t *testing.T) {
-	s := filled(t, "cores")
+	s := filled(t, cores)
 	better := sched.DefaultWeights()
 	better.Congestion = 90
 	gain := 0.0
@@ -145,7 +151,7 @@ func TestABetterWeightIsFound(t *testing.T) {
 	if again, err := s.Test(context.Background(), r, numbered(t, s, 20, 22), nil); err != nil || again.Looks != 2 {
 		t.Errorf("a second test: %+v, %v", again, err)
 	}
-	if _, err := s.Test(context.Background(), r, numbered(t, s, 14, 20), nil); err == nil || !strings.Contains(err.Error(), "chosen on cores/14") {
+	if _, err := s.Test(context.Background(), r, numbered(t, s, 14, 20), nil); err == nil || !strings.Contains(err.Error(), "chosen on pods/14") {
 		t.Errorf("a test on a validation episode: %v", err)
 	}
 	s.Traces[0].Jobs = s.Traces[0].Jobs[1:]
@@ -156,7 +162,7 @@ func TestABetterWeightIsFound(t *testing.T) {
 
 // Here the order of arrivals decides more than any weight: what looks like a gain in training does not last.
 func TestLuckLeavesTheDefault(t *testing.T) {
-	s := filled(t, "luck")
+	s := filled(t, luck)
 	r, err := s.Learn(context.Background(), places(t), numbered(t, s, 1, 6), numbered(t, s, 7, 14), 0.5, learn.Options{Seed: 1, Arms: 16})
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +208,7 @@ func TestWindowsOfATraceAreReplayedApart(t *testing.T) {
 }
 
 func TestStudiesThatCannotBeAreRefused(t *testing.T) {
-	s := filled(t, "cores")
+	s := filled(t, cores)
 	if _, err := s.Learn(context.Background(), learn.Knobs(), numbered(t, s, 1, 2), numbered(t, s, 3, 5), 0.5, learn.Options{}); err == nil || !strings.Contains(err.Error(), "order in time") {
 		t.Errorf("the order in time by filling: %v", err)
 	}

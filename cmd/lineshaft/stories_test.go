@@ -37,7 +37,7 @@ import (
 //	status CODE URL [HEADER]  ask the URL and compare the status
 //
 // The variables CONSOLE and SERVE are the addresses of console and serving, MNIST is the folder of the data,
-// KERAS that of small models.
+// KERAS that of small models, EXAMPLES that of the examples.
 func TestStories(t *testing.T) {
 	mnist := mnistFolder(t)
 	testscript.Run(t, testscript.Params{
@@ -109,6 +109,11 @@ func setup(env *testscript.Env, mnist string) error {
 	if err != nil {
 		return err
 	}
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		return err
+	}
+	env.Setenv("EXAMPLES", examples)
 	env.Setenv("KERAS", keras)
 	s := &server{}
 	env.Values[serverKey{}] = s
