@@ -49,16 +49,13 @@ func Knobs(groups ...string) []Knob {
 				func(p sched.Policy) float64 { return orElse(p.Preempt.Margin, 2) },
 				func(p *sched.Policy, v float64) { p.Preempt.Margin = v },
 			},
-			Knob{
-				"quantum", 60, 4 * 3600, true, // seconds
-				func(p sched.Policy) float64 { return p.Quantum.Seconds() },
-				func(p *sched.Policy, v float64) { p.Quantum = time.Duration(math.Round(v * float64(time.Second))) },
-			},
+			seconds("quantum", 60, 4*3600, func(p *sched.Policy) *time.Duration { return &p.Quantum }),
 			Knob{
 				"share", 0.05, 1, false,
 				func(p sched.Policy) float64 { return orElse(p.Share, 1) },
 				func(p *sched.Policy, v float64) { p.Share = v },
 			},
+			seconds("ageing", 3600, 7*24*3600, func(p *sched.Policy) *time.Duration { return &p.Rules.Ageing }),
 		)
 	}
 	return out
@@ -75,6 +72,15 @@ func weight(name string, low, high float64, off bool, of func(*sched.Weights) *f
 		name, low, high, off,
 		func(p sched.Policy) float64 { w := whole(p); return *of(&w) },
 		func(p *sched.Policy, v float64) { w := whole(*p); *of(&w) = v; p.Weights = w },
+	}
+}
+
+// seconds is a knob of a duration, which 0 turns off.
+func seconds(name string, low, high float64, of func(*sched.Policy) *time.Duration) Knob {
+	return Knob{
+		name, low, high, true,
+		func(p sched.Policy) float64 { return of(&p).Seconds() },
+		func(p *sched.Policy, v float64) { *of(p) = time.Duration(math.Round(v * float64(time.Second))) },
 	}
 }
 

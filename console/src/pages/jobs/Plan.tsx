@@ -19,6 +19,7 @@ export function Plan() {
     <>
       <Gantt plan={data} />
       <Card className="c8" title={t('plan.waiting')} note={data.appraisal ? t('plan.gap.value', { p: percent(data.appraisal.gap, lang, 1) }) : <code>lineshaft queue</code>}>
+        {data.rule && <p className="dim" style={{ margin: '0 15px 8px' }}>{t('plan.rule')}: <span className="mono">{data.rule}</span></p>}
         {data.waiting.length === 0 ? <p className="empty">{t('plan.none')}</p> : (
           <div className="scroll" style={{ maxHeight: 320 }} tabIndex={0} role="group" aria-label={t('plan.waiting')}>
             <table className="t">
