@@ -41,7 +41,9 @@ func TestAJobThatItsQueuesLimitNeverLetsStartIsRefused(t *testing.T) {
 
 func TestTheDiskThatNobodyAskedForIsNoReasonToRefuseAJob(t *testing.T) {
 	h := newHall(t, func(o *job.Options) {
-		o.Nodes = func() []fleet.Node { return []fleet.Node{{Name: "here", CPU: 4, Memory: 64 * units.GiB, Disk: 101 * units.MiB}} }
+		o.Nodes = func() []fleet.Node {
+			return []fleet.Node{{Name: "here", CPU: 4, Memory: 64 * units.GiB, Disk: 101 * units.MiB}}
+		}
 	})
 	j := h.submit(command("a"))
 	if h.state(j.ID, job.Running); j.Spec.Resources.Disk != 50*units.MiB {
