@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/lineshaft/lineshaft/app/trainer"
@@ -48,12 +49,18 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 	r := s.Resources
 	out := exec.Task{
 		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
-		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators},
+		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators, Share: r.Share},
 		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less, Spare: unasked(r)},
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
 	}
 	maps.Copy(out.Env, s.Env)
 	out.Env["WORLD_SIZE"] = fmt.Sprint(s.Tasks)
+	if r.Share > 0 && r.Share < 1 {
+		out.Env["LINESHAFT_SHARE"] = strconv.FormatFloat(r.Share, 'f', -1, 64)
+	}
+	if r.AcceleratorMemory > 0 {
+		out.Env["LINESHAFT_ACCELERATOR_MEMORY"] = strconv.FormatInt(int64(r.AcceleratorMemory), 10)
+	}
 	if s.Tasks > 1 {
 		out.Env["MASTER_ADDR"] = "127.0.0.1"
 		out.Env["MASTER_PORT"] = fmt.Sprint(20_000 + int64(j.ID)%10_000)
@@ -94,6 +101,7 @@ func unasked(r job.Resources) (spare []string) {
 		{"memory-limit", r.Memory == job.DefaultMemory},
 		{"disk-limit", r.Disk == job.DefaultDisk},
 		{"process-limit", r.Processes == job.DefaultProcesses},
+		{"accelerator-share", true}, // nothing enforces it yet: who must have it says so in isolation.require
 	} {
 		if l.usual {
 			spare = append(spare, l.name)

@@ -75,6 +75,7 @@ type Limits struct {
 	Processes    int         `json:"processes,omitempty"`
 	Disk         units.Bytes `json:"disk,omitempty"` // of the task's folder
 	Accelerators []string    `json:"accelerators,omitempty"`
+	Share        float64     `json:"share,omitempty"` // of the one accelerator; all of it when 0
 	// Storage is of the out folder alone, what the task leaves; Disk is then without it.
 	Storage   units.Bytes         `json:"storage,omitempty"`
 	Bandwidth units.BitsPerSecond `json:"bandwidth,omitempty"` // of the network in each direction, the task's own machine excepted

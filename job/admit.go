@@ -49,7 +49,7 @@ func (l Limits) Admit(j Job, nodes []fleet.Node, active []Job) error {
 		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", j.Owner, owned)
 	}
 	if reasons := sched.Fits(nodes, j.whole()); len(reasons) > 0 {
-		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons))
+		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons, len(nodes)))
 	}
 	return nil
 }
@@ -68,18 +68,28 @@ func roomFor(disk units.Bytes, nodes []fleet.Node) units.Bytes {
 }
 
 // never words why nothing here could ever hold the gang.
-func never(reasons []sched.Reason) string {
+func never(reasons []sched.Reason, nodes int) string {
 	var out []string
 	for _, r := range reasons {
-		switch r.Constraint {
-		case "gang":
+		what := r.Needed + " " + r.Constraint
+		if r.Constraint == "model" {
+			what = "accelerators (" + r.Needed + ")"
+		}
+		switch {
+		case r.Constraint == "gang":
 			out = append(out, fmt.Sprintf("its %s tasks run together, and %s fit", r.Needed, r.Offered))
-		case "nodes":
+		case r.Constraint == "nodes":
 			out = append(out, "there is no node")
-		case "model":
-			out = append(out, fmt.Sprintf("a task asks for accelerators (%s), and no node has more than %s such", r.Needed, r.Offered))
+		case r.Constraint == "topology":
+			out = append(out, fmt.Sprintf("its tasks are to run %s, and the most that one holds is %s", r.Needed, r.Offered))
+		case r.Nodes < nodes: // the others have it, and lack something else
+			out = append(out, fmt.Sprintf("a task asks for %s, which %d of %d nodes do not have", what, r.Nodes, nodes))
+		case r.Constraint == "model" && r.Offered == "0":
+			out = append(out, fmt.Sprintf("a task asks for %s, and no node has such", what))
+		case r.Constraint == "model":
+			out = append(out, fmt.Sprintf("a task asks for %s, and no node has more than %s such", what, r.Offered))
 		default:
-			out = append(out, fmt.Sprintf("a task asks for %s %s on one node, and the largest has %s", r.Needed, r.Constraint, r.Offered))
+			out = append(out, fmt.Sprintf("a task asks for %s on one node, and the largest has %s", what, r.Offered))
 		}
 	}
 	return strings.Join(out, "; ") + "; ask for less"

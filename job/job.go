@@ -60,12 +60,16 @@ type Spec struct {
 	Train     json.RawMessage   `json:"train,omitempty" yaml:"train,omitempty"`
 	Tasks     int               `json:"tasks,omitempty" yaml:"tasks,omitempty"`
 	Resources Resources         `json:"resources" yaml:"resources"`
+	Topology  Topology          `json:"topology,omitzero" yaml:"topology,omitempty"`  // how near the tasks are to each other
 	Priority  int               `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
 	Queue     string            `json:"queue,omitempty" yaml:"queue,omitempty"`       // of the server's queues; "default" when empty
 	Deadline  *time.Time        `json:"deadline,omitempty" yaml:"deadline,omitempty"` // near it, the job goes first
-	Retries   int               `json:"retries,omitempty" yaml:"retries,omitempty"`
-	Timeout   Duration          `json:"timeout,omitempty" yaml:"timeout,omitempty"`
-	Grace     Duration          `json:"grace,omitempty" yaml:"grace,omitempty"` // between SIGTERM and SIGKILL
+	NotBefore *time.Time        `json:"not_before,omitempty" yaml:"not_before,omitempty"`
+	// Deferrable lets the job wait for a window of the site's calendar, unless its deadline leaves no other time.
+	Deferrable bool     `json:"deferrable,omitempty" yaml:"deferrable,omitempty"`
+	Retries    int      `json:"retries,omitempty" yaml:"retries,omitempty"`
+	Timeout    Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`
+	Grace      Duration `json:"grace,omitempty" yaml:"grace,omitempty"` // between SIGTERM and SIGKILL
 	// Preemptible lets the scheduler stop the job for others; it goes back to the queue with its last checkpoint.
 	Preemptible bool      `json:"preemptible,omitempty" yaml:"preemptible,omitempty"`
 	Register    string    `json:"register,omitempty" yaml:"register,omitempty"` // model to register the result as
@@ -80,7 +84,21 @@ type Resources struct {
 	Disk         units.Bytes `json:"disk,omitempty" yaml:"disk,omitempty"` // of the task's own folder
 	Processes    int         `json:"processes,omitempty" yaml:"processes,omitempty"`
 	Accelerators int         `json:"accelerators,omitempty" yaml:"accelerators,omitempty"`
+	Kind         string      `json:"kind,omitempty" yaml:"kind,omitempty"`   // of the accelerators: gpu, npu or tpu; any when empty
 	Model        Models      `json:"model,omitempty" yaml:"model,omitempty"` // of the accelerators
+	// Share is the part of one accelerator that the task takes, from 0.001 to 1; the whole device when 0.
+	Share float64 `json:"share,omitempty" yaml:"share,omitempty"`
+	// AcceleratorMemory is the least that each accelerator has; with Share, what the task takes of the device.
+	AcceleratorMemory units.Bytes         `json:"accelerator_memory,omitempty" yaml:"accelerator_memory,omitempty"`
+	Storage           units.Bytes         `json:"storage,omitempty" yaml:"storage,omitempty"`     // persistent, of the node's
+	Bandwidth         units.BitsPerSecond `json:"bandwidth,omitempty" yaml:"bandwidth,omitempty"` // of the node's network
+	Watts             units.Watts         `json:"watts,omitempty" yaml:"watts,omitempty"`         // power envelope; what its accelerators draw at most when 0
+}
+
+// Topology is how near the tasks of a job are to each other.
+type Topology struct {
+	Level string `json:"level" yaml:"level"`                   // domain (accelerators that are joined), node or rack
+	Hard  bool   `json:"hard,omitempty" yaml:"hard,omitempty"` // rather wait than be further apart
 }
 
 // SecretRef gives a task a stored secret, as an environment variable or as a file in memory.

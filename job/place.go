@@ -3,6 +3,7 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -105,6 +106,10 @@ func (j *Job) gang() sched.Gang {
 	g := sched.Gang{
 		ID: j.ID.String(), Queue: j.Spec.Queue, User: j.Owner, Name: j.Name, Priority: j.Priority, Since: j.Created,
 		Each: j.Spec.Resources.ask(), MaxRun: time.Duration(j.Spec.Timeout), Preemptible: j.Spec.Preemptible,
+		Topology: sched.Topology(j.Spec.Topology), Deferrable: j.Spec.Deferrable,
+	}
+	if j.Spec.NotBefore != nil {
+		g.NotBefore = *j.Spec.NotBefore
 	}
 	if j.Spec.Deadline != nil {
 		g.Deadline = *j.Spec.Deadline
@@ -195,5 +200,8 @@ func words(reasons []Reason) string {
 }
 
 func (r Resources) ask() sched.Ask {
-	return sched.Ask{CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Accelerators: r.Accelerators, Models: r.Model}
+	return sched.Ask{
+		CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Storage: r.Storage, Bandwidth: r.Bandwidth, Watts: r.Watts,
+		Accelerators: r.Accelerators, Kind: r.Kind, Models: r.Model, Share: int(math.Round(1000 * r.Share)), AcceleratorMemory: r.AcceleratorMemory,
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/id"
 	"github.com/lineshaft/lineshaft/internal/manifest"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/sched"
 )
 
 // What a task gets when the spec does not say.
@@ -63,6 +64,9 @@ func (s Spec) Defaults() Spec {
 	r.Memory = cmp.Or(r.Memory, DefaultMemory)
 	r.Disk = cmp.Or(r.Disk, DefaultDisk)
 	r.Processes = cmp.Or(r.Processes, DefaultProcesses)
+	if r.Share > 0 {
+		r.Accelerators = cmp.Or(r.Accelerators, 1)
+	}
 	s.Isolation.Network = cmp.Or(s.Isolation.Network, "host")
 	return s
 }
@@ -91,7 +95,7 @@ func (s Spec) Validate() error {
 	if err := id.CheckName("job", s.Name); err != nil {
 		return err
 	}
-	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.checkEnv, s.checkSecrets, s.checkRefs} {
+	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.Topology.validate, s.checkTimes, s.checkEnv, s.checkSecrets, s.checkRefs} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -164,10 +168,70 @@ func (r Resources) validate() error {
 		return invalid("resources.processes is %d: give 1 to %d", r.Processes, 1<<20)
 	case r.Accelerators < 0 || r.Accelerators > 1024:
 		return invalid("resources.accelerators is %d: give 0 to 1024", r.Accelerators)
-	case len(r.Model) > 0 && r.Accelerators == 0:
-		return invalid("resources.model is %q without resources.accelerators: say how many", r.Model)
 	case len(r.Model) > 64 || slices.Contains(r.Model, ""):
 		return invalid("resources.model is %q: give 1 to 64 names of models, none of them empty", r.Model)
+	case r.Storage != 0 && r.Storage < units.MiB:
+		return invalid("resources.storage is %v: give at least 1MiB, or leave it out", r.Storage)
+	case r.Bandwidth != 0 && r.Bandwidth < 1000:
+		return invalid("resources.bandwidth is %v: give at least 1kbit/s, or leave it out", r.Bandwidth)
+	case !(r.Watts >= 0) || r.Watts > 1e9:
+		return invalid("resources.watts is %v: give the watts that a task draws at most, or leave it out", r.Watts)
+	}
+	return r.devices()
+}
+
+// devices checks what is said of the accelerators.
+func (r Resources) devices() error {
+	for _, f := range []struct {
+		name, value string
+		given       bool
+	}{
+		{"kind", r.Kind, r.Kind != ""},
+		{"model", r.Model.String(), len(r.Model) > 0},
+		{"accelerator_memory", r.AcceleratorMemory.String(), r.AcceleratorMemory != 0},
+	} {
+		if f.given && r.Accelerators == 0 {
+			return invalid("resources.%s is %q without resources.accelerators: say how many", f.name, f.value)
+		}
+	}
+	switch {
+	case r.Kind != "" && !slices.Contains(kinds[:], r.Kind):
+		return invalid("resources.kind is %q: give %s", r.Kind, strings.Join(kinds[:], ", "))
+	case !(r.Share >= 0) || r.Share > 1 || math.Abs(r.Share*1000-math.Round(r.Share*1000)) > 1e-6:
+		return invalid("resources.share is %v: give the part of one accelerator in thousandths, from 0.001 to 1, such as 0.25", r.Share)
+	case r.Share > 0 && r.Share < 1 && r.Accelerators != 1:
+		return invalid("resources.share is %v of %d accelerators: a part is of 1; leave out resources.accelerators, or the share", r.Share, r.Accelerators)
+	case r.AcceleratorMemory < 0 || r.AcceleratorMemory > 0 && r.AcceleratorMemory < units.MiB:
+		return invalid("resources.accelerator_memory is %v: give at least 1MiB, or leave it out", r.AcceleratorMemory)
+	}
+	return nil
+}
+
+// checkTimes looks at when the job may start and must have ended.
+func (s Spec) checkTimes() error {
+	switch {
+	case s.Deferrable && s.Deadline == nil:
+		return invalid("deferrable without a deadline: say by when it must have ended, so that it does not wait for ever")
+	case s.Kind == Service && (s.Deferrable || s.Deadline != nil):
+		return invalid("a service does not end: leave out `deadline` and `deferrable`")
+	case s.NotBefore != nil && s.Deadline != nil && !s.Deadline.After(*s.NotBefore):
+		return invalid("deadline %s is not after not_before %s", s.Deadline.Format(time.RFC3339), s.NotBefore.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// kinds are those of accelerators.
+var kinds = [...]string{"gpu", "npu", "tpu"}
+
+func (t Topology) validate() error {
+	switch t.Level {
+	case "":
+		if t.Hard {
+			return invalid("topology.hard without topology.level: say what the tasks are to share, domain, node or rack")
+		}
+	case sched.LevelDomain, sched.LevelNode, sched.LevelRack:
+	default:
+		return invalid("topology.level is %q: give domain (accelerators that are joined), node or rack", t.Level)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ func Suggest(s Snapshot, gang string) []Change {
 	}
 	t.fewer(d.Reasons)
 	t.models()
+	t.apart()
 	t.priority()
 	t.queues()
 	return t.found
@@ -116,16 +117,40 @@ func (t *trials) fewer(reasons []Reason) {
 	}
 	t.fewerBytes("resources.memory", missing["memory"] || quota, g.Each.Memory, func(h *Gang, v units.Bytes) { h.Each.Memory = v })
 	t.fewerBytes("resources.disk", missing["disk"], g.Each.Disk, func(h *Gang, v units.Bytes) { h.Each.Disk = v })
+	t.fewerBytes("resources.storage", missing["storage"] || quota, g.Each.Storage, func(h *Gang, v units.Bytes) { h.Each.Storage = v })
+	t.part("resources.bandwidth", missing["bandwidth"] || missing["uplink"] || quota, int64(g.Each.Bandwidth), 1000,
+		func(v int64) string { return units.BitsPerSecond(v).String() }, func(h *Gang, v int64) { h.Each.Bandwidth = units.BitsPerSecond(v) })
+	t.part("resources.watts", missing["power"] || missing["power cap"] || quota, int64(g.Each.Watts), 1,
+		func(v int64) string { return fmt.Sprintf("%d W", v) }, func(h *Gang, v int64) { h.Each.Watts = units.Watts(v) })
+	if n := g.Each.Share; n > 0 && n < whole {
+		t.part("resources.share", missing["accelerators"] || quota, int64(n), 1, func(v int64) string { return number(float64(v) / whole) }, func(h *Gang, v int64) { h.Each.Share = int(v) })
+	}
 }
 
 func (t *trials) fewerBytes(field string, missing bool, all units.Bytes, set func(*Gang, units.Bytes)) {
+	t.part(field, missing, int64(all), int64(units.MiB), func(v int64) string { return units.Bytes(v).String() }, func(h *Gang, v int64) { set(h, units.Bytes(v)) })
+}
+
+// part tries sixteenths of what is asked for, in whole units.
+func (t *trials) part(field string, missing bool, all, unit int64, text func(int64) string, set func(*Gang, int64)) {
 	const steps = 16
-	if !missing || all < steps*units.MiB {
+	if !missing || all < steps*unit {
 		return
 	}
-	part := func(k int) units.Bytes { return all * units.Bytes(k) / steps / units.MiB * units.MiB }
+	part := func(k int) int64 { return all / unit * int64(k) / steps * unit }
 	if k, d := t.most(steps-1, func(k int) Gang { h := t.s.Queue[t.at]; set(&h, part(k)); return h }); k > 0 {
-		t.add(field, all.String(), part(k).String(), fmt.Sprintf("%v less a task", all-part(k)), d)
+		t.add(field, text(all), text(part(k)), text(all-part(k))+" less a task", d)
+	}
+}
+
+// apart lets the tasks be further from each other.
+func (t *trials) apart() {
+	g := t.s.Queue[t.at]
+	if level := g.Topology.Level; level != "" && g.Topology.Hard {
+		g.Topology.Hard = false
+		if d := t.plan(g); d != nil && starts(*d) {
+			t.add("topology.hard", "true", "false", "tasks that need not share a "+level, d)
+		}
 	}
 }
 

@@ -269,6 +269,7 @@ func (p *planner) decide(t *turn, d *Decision) {
 	}
 	if len(why) > 0 {
 		d.Reasons = slices.Concat(why, p.quotas(t), p.lacks(t))
+		d.Earliest, d.Confidence = p.opens(t.gang, why)
 		return
 	}
 	if p.place(t, d) || p.evict(t, d) {
@@ -304,7 +305,7 @@ func (p *planner) began(t *turn, d *Decision) {
 func (p *planner) early(g *Gang) (out []Reason) {
 	now := p.s.Now
 	if g.NotBefore.After(now) {
-		out = append(out, Reason{Constraint: "time", Needed: g.NotBefore.UTC().Format(time.RFC3339), Offered: now.UTC().Format(time.RFC3339), Detail: "it asks not to start sooner"})
+		out = append(out, Reason{Constraint: "time", Needed: g.NotBefore.UTC().Format(time.RFC3339), Offered: "an earlier time", Detail: "it asks not to start sooner"})
 	}
 	if g.Array != "" && g.ArrayLimit > 0 && p.arrays[g.Array] >= g.ArrayLimit {
 		out = append(out, Reason{
@@ -318,20 +319,53 @@ func (p *planner) early(g *Gang) (out []Reason) {
 	if !g.Deadline.IsZero() && !now.Before(g.Deadline.Add(-g.Duration-max(g.Duration/4, time.Hour))) {
 		return out // there is no other time left
 	}
-	var next time.Time
 	for _, w := range p.s.Windows {
 		if !now.Before(w.From) && now.Before(w.To) {
 			return out
 		}
-		if w.From.After(now) && (next.IsZero() || w.From.Before(next)) {
-			next = w.From
-		}
 	}
+	next := p.window()
 	r := Reason{Constraint: "window", Needed: "a window for deferrable work", Offered: "none is open", Detail: "no window is known of"}
 	if !next.IsZero() {
 		r.Detail = "the next window opens at " + next.UTC().Format(time.RFC3339)
 	}
 	return append(out, r)
+}
+
+// opens is when the gang that waits for nothing but its time may start; whether it then does is as sure as the room that
+// there is now.
+func (p *planner) opens(g *Gang, why []Reason) (at time.Time, sure float64) {
+	for _, r := range why {
+		switch r.Constraint {
+		case "time":
+			at = later(at, g.NotBefore)
+		case "window":
+			at = later(at, p.window())
+		default:
+			return time.Time{}, 0
+		}
+	}
+	if at.IsZero() {
+		return at, 0
+	}
+	return at, 0.5
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// window is when the next window opens; zero when none does or one is open.
+func (p *planner) window() (next time.Time) {
+	for _, w := range p.s.Windows {
+		if w.From.After(p.s.Now) && (next.IsZero() || w.From.Before(next)) {
+			next = w.From
+		}
+	}
+	return next
 }
 
 // quotas are the limits that the gang would exceed, an elastic one with the least that it starts with.

@@ -94,11 +94,6 @@ func (e *env) took(j job.Job) string {
 }
 
 func (e *env) jobDetails(w io.Writer, j job.Job) {
-	r := j.Spec.Resources
-	asks := fmt.Sprintf("%s cores, %s memory, %s disk", number(r.CPU), r.Memory, r.Disk)
-	if r.Accelerators > 0 {
-		asks += ", " + count(r.Accelerators, "accelerator") + " " + r.Model.String()
-	}
 	attempt := ""
 	if j.Attempt > 0 {
 		attempt = fmt.Sprintf("%d, %s left", j.Attempt, strings.Replace(count(j.RetriesLeft, "retrie"), "1 retrie", "1 retry", 1))
@@ -112,7 +107,8 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 		timeout = time.Duration(j.Spec.Timeout).String()
 	}
 	e.details(w, "job", j.ID, "name", j.Name, "kind", j.Kind, "state", j.State, "reason", j.Reason, "owner", j.Owner,
-		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks, "timeout", timeout,
+		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks(j.Spec.Resources), "together", together(j.Spec), "timeout", timeout,
+		"not before", e.whenPtr(j.Spec.NotBefore), "deadline", e.whenPtr(j.Spec.Deadline), "deferrable", deferrable(j.Spec),
 		"attempt", attempt, "progress", progressOf(j), "model", made,
 		"created", e.when(j.Created), "started", e.whenPtr(j.Started), "finished", e.whenPtr(j.Finished))
 	if len(j.Tasks) == 0 || j.Attempt == 0 {
@@ -125,12 +121,63 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 		if k.PID > 0 && k.State == job.Running {
 			pid = itoa(int64(k.PID))
 		}
+		place := k.Node
+		if len(k.Accelerators) > 0 {
+			place += " [" + strings.Join(k.Accelerators, ",") + "]"
+		}
 		if k.Ended != nil {
 			exit = itoa(int64(k.ExitCode))
 		}
-		t.row(k.Index, k.Attempt, k.State, k.Node, pid, exit, k.Restarts, k.Reason)
+		t.row(k.Index, k.Attempt, k.State, place, pid, exit, k.Restarts, k.Reason)
 	}
 	e.print(w, t)
+}
+
+// asks is what each task asks for, in words.
+func asks(r job.Resources) string {
+	s := fmt.Sprintf("%s cores, %s memory, %s disk", number(r.CPU), r.Memory, r.Disk)
+	if r.Accelerators > 0 {
+		devices := count(r.Accelerators, "accelerator")
+		if r.Share > 0 && r.Share < 1 {
+			devices = number(r.Share) + " of an accelerator"
+		}
+		if what := strings.TrimSpace(r.Kind + " " + r.Model.String()); what != "" {
+			devices += " (" + what + ")"
+		}
+		if r.AcceleratorMemory > 0 {
+			devices += " with " + r.AcceleratorMemory.String()
+		}
+		s += ", " + devices
+	}
+	if r.Storage > 0 {
+		s += ", " + r.Storage.String() + " storage"
+	}
+	if r.Bandwidth > 0 {
+		s += ", " + r.Bandwidth.String()
+	}
+	if r.Watts > 0 {
+		s += ", " + number(float64(r.Watts)) + " W"
+	}
+	return s
+}
+
+func deferrable(s job.Spec) string {
+	if s.Deferrable {
+		return "waits for a window, as far as its deadline allows"
+	}
+	return ""
+}
+
+// together is how near the tasks are to be, in words.
+func together(s job.Spec) string {
+	switch t := s.Topology; {
+	case t.Level == "":
+		return ""
+	case t.Hard:
+		return "all tasks in one " + t.Level
+	default:
+		return "all tasks in one " + t.Level + ", where that is possible"
+	}
 }
 
 // shellWords writes a command so that a shell would read it the same.

@@ -36,7 +36,7 @@ func TestAFieldIsAddedWhereItMovesNoLine(t *testing.T) {
 }
 
 func TestFlagsOfRunMakeASpecification(t *testing.T) {
-	o := runFlags{memory: "2GiB", env: []string{"A=1", "B=x=y"}, secrets: []string{"hub=TOKEN", "key=/key.pem"}}
+	o := runFlags{sizes: map[string]*string{"memory": new("2GiB")}, env: []string{"A=1", "B=x=y"}, secrets: []string{"hub=TOKEN", "key=/key.pem"}}
 	text, err := o.text([]string{"python3", "t.py"})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestFlagsOfRunMakeASpecification(t *testing.T) {
 	if s.Name != "python3" || s.Env["B"] != "x=y" || s.Secrets[0].Env != "TOKEN" || s.Secrets[1].File != "key.pem" || s.Resources.Memory.String() != "2 GiB" {
 		t.Errorf("%+v", s)
 	}
-	for _, bad := range []runFlags{{memory: "much"}, {env: []string{"A"}}, {secrets: []string{"x"}}, {secrets: []string{"=X"}}} {
+	for _, bad := range []runFlags{{sizes: map[string]*string{"memory": new("much")}}, {env: []string{"A"}}, {secrets: []string{"x"}}, {secrets: []string{"=X"}}} {
 		if _, err := bad.text([]string{"x"}); !errs.Is(err, errs.Invalid) {
 			t.Errorf("%+v: %v", bad, err)
 		}

@@ -42,6 +42,16 @@ export function sized(v: number | string | undefined, lang: string): [string, st
 
 export const bytes = (v: number | string | undefined, lang: string): string => sized(v, lang).join(' ').trim();
 
+/** A bandwidth, which comes as a number of bit/s or as written. */
+export function bits(v: number | string | undefined, lang: string): string {
+  if (typeof v === 'string') return v;
+  if (v === undefined || !Number.isFinite(v)) return '–';
+  const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];
+  let i = 0;
+  for (; v >= 1000 && i < units.length - 1; i++) v /= 1000;
+  return `${number(v, lang, 1)} ${units[i]}`;
+}
+
 /** "1 h 4 min", in the two largest units. */
 export function span(seconds: number | undefined, lang: string): string {
   if (seconds === undefined || !Number.isFinite(seconds)) return '–';

@@ -89,6 +89,17 @@ func (p *plan) makeDev() error {
 	return nil
 }
 
+// shareFeature tells of a part of a device that nothing keeps the task to.
+func (p *plan) shareFeature() []exec.Feature {
+	if p.Limits.Share <= 0 || p.Limits.Share >= 1 {
+		return nil
+	}
+	return []exec.Feature{{
+		Name:   "accelerator-share",
+		Detail: fmt.Sprintf("%g of accelerator %s is planned for it; the device's memory and time are all within its reach", p.Limits.Share, strings.Join(p.Limits.Accelerators, ", ")),
+	}}
+}
+
 // deviceFeature tells whether the task is kept from accelerators that it was not granted.
 func (p *plan) deviceFeature() exec.Feature {
 	f := exec.Feature{Name: "devices", Enforced: true, Detail: "no accelerators"}

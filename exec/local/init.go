@@ -142,7 +142,7 @@ func (p *plan) settle(r *report) (program string, err error) {
 			return "", errs.Errorf(op, errs.Unavailable, "set up the task's own loopback: %v", err)
 		}
 	}
-	r.Features = append(r.Features, landlockFeature(), p.deviceFeature())
+	r.Features = append(append(r.Features, landlockFeature(), p.deviceFeature()), p.shareFeature()...)
 	p.Program = program
 	if err := p.restrict(inMemory); err != nil {
 		return "", errs.Errorf(op, errs.Unavailable, "restrict the task by Landlock: %v", err)

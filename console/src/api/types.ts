@@ -15,15 +15,21 @@ export interface Task {
   index: number; attempt: number; state: JobState; node?: string; pid?: number; exit_code: number; reason?: string;
   started?: string; ended?: string; isolation?: Feature[]; restarts?: number; accelerators?: string[];
 }
-export interface Resources { cpu?: number; memory?: number | string; disk?: number | string; processes?: number; accelerators?: number; model?: string }
+export interface Resources {
+  cpu?: number; memory?: number | string; disk?: number | string; processes?: number;
+  accelerators?: number; kind?: string; model?: string; share?: number; accelerator_memory?: number | string;
+  storage?: number | string; bandwidth?: number | string; watts?: number;
+}
 export interface Spec {
   name: string; kind?: string; command?: string[]; data?: string[]; train?: unknown; tasks?: number; resources: Resources;
+  topology?: { level: 'domain' | 'node' | 'rack'; hard?: boolean };
   register?: string; [other: string]: unknown;
 }
 export interface Job {
   id: number; name: string; kind: 'train' | 'command' | 'service'; owner: string; state: JobState; reason: string; priority: number; spec: Spec;
   attempt: number; retries_left: number; created: string; started?: string; finished?: string;
   progress?: Progress; tasks: Task[] | null; model?: { name: string; version: number }; reasons?: Reason[]; not_before?: string;
+  outlook?: Outlook;
 }
 export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null; outlook?: Outlook }
 /** What a waiting job can expect. */

@@ -74,6 +74,7 @@ export const zh: Plural = {
   curves: '训练曲线', metrics: '指标', epoch_seconds: '每轮秒数', 'curves.epochs': '按轮次', 'curves.steps': '按步数', 'curves.soon': '训练写出首批指标后即显示曲线。', 'curves.empty': '此作业没有写出指标。',
   log: '日志', 'log.follow': '跟随', 'log.not_started': '任务尚未开始。', 'log.empty': '任务没有输出。', 'log.waiting': '暂无输出。',
   'task.restarts': '重启 {n} 次', replicas: '副本', 'replicas.less': '减少一个副本', 'replicas.more': '增加一个副本', 'task.pid': '进程', 'task.exit': '退出码', 'resources.accelerators': '{n} 张加速卡',
+  'resources.share': '{n} 张加速卡', 'topology.hard': '同一{level}', 'topology.soft': '尽量同一{level}', 'topology.domain': '加速卡互联域', 'topology.node': '节点', 'topology.rack': '机柜',
   'submit.title': '提交作业', 'submit.spec': '作业规格', 'submit.sample': '示例', 'submit.key': 'Ctrl + Enter 提交', 'submit.preview': '试运行', 'submit.checking': '检查中…',
   'submit.valid': '规格有效。', 'submit.place': '位于规格第 {line} 行第 {column} 列。',
   'models.latest': '最新版本', 'models.versions': '模型版本', 'models.served': '推理服务', 'models.in_service': '在服务', 'models.not_served': '未部署', 'models.to_service': '查看服务', 'models.source': '来源',

@@ -5,8 +5,9 @@ import { Link, useParams } from 'react-router';
 import { call, post } from '../api/client';
 import { useJob, useWhy } from '../api/queries';
 import { ended, type Job as Record, type Task } from '../api/types';
-import { bytes, fullTime, number, percent, seconds, span, value } from '../format';
+import { fullTime, number, percent, seconds, span, value } from '../format';
 import { useT } from '../i18n';
+import { Asks } from '../ui/asks';
 import { Retry, Stop } from '../ui/icons';
 import { done, failed } from '../ui/notify';
 import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } from '../ui/parts';
@@ -144,11 +145,11 @@ function Tasks({ j }: { j: Record }) {
       <td className="mono">{x.index}</td>
       <td><JobPill state={x.state} /></td>
       <td>{number(x.attempt, lang)}{!!x.restarts && <span className="dim"> · {t('task.restarts', { n: x.restarts })}</span>}</td>
-      <td className="mono">{x.node || '–'}</td>
+      <td className="mono">{x.node || '–'}{!!x.accelerators?.length && <span className="dim"> [{x.accelerators.join(', ')}]</span>}</td>
       <td className="mono">{x.pid || '–'}</td>
       <td className="mono">{ended(x.state) ? x.exit_code : '–'}</td>
       <td>{span(seconds(x.started, x.ended, now), lang)}</td>
-      <td className="dim break">{x.reason || (x.accelerators?.length ? x.accelerators.join(', ') : '–')}</td>
+      <td className="dim break">{x.reason || '–'}</td>
     </tr>
   );
   return (
@@ -185,11 +186,10 @@ function Replicas({ j }: { j: Record }) {
 
 function Details({ j }: { j: Record }) {
   const { t, lang } = useT();
-  const r = j.spec.resources ?? {};
   return (
     <Card title={t('details')}>
       <dl className="facts b">
-        <dt>{t('resources')}</dt><dd>{t('node.cores', { n: number(r.cpu ?? 0, lang, 2) })} · {bytes(r.memory, lang)}{r.accelerators ? ` · ${t('resources.accelerators', { n: r.accelerators })}` : ''}</dd>
+        <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
         <dt>{t('created')}</dt><dd>{fullTime(j.created, lang)}</dd>
         {j.started && <><dt>{t('started')}</dt><dd>{fullTime(j.started, lang)}</dd></>}
         {j.finished && <><dt>{t('finished')}</dt><dd>{fullTime(j.finished, lang)}</dd></>}

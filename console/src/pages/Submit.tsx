@@ -4,12 +4,14 @@ import { useEffect, useRef, useState } from 'react';
 import { useNavigate } from 'react-router';
 import { call } from '../api/client';
 import type { Job } from '../api/types';
-import { bytes, number } from '../format';
+import { number } from '../format';
 import { useT } from '../i18n';
+import { Asks } from '../ui/asks';
 import { Check } from '../ui/icons';
 import { Card, Command, Problem, Skeleton, useTitle } from '../ui/parts';
 import { Reasons } from '../ui/reasons';
 import { kind, words } from '../ui/words';
+import { Outlook } from './job/Outlook';
 import { Editor, placeIn } from './submit/Editor';
 import { samples } from './submit/samples';
 
@@ -91,16 +93,16 @@ const send = (text: string, dry: boolean, signal?: AbortSignal) =>
 
 function Preview({ j }: { j: Job }) {
   const { t, lang } = useT();
-  const r = j.spec.resources ?? {};
   return (
     <>
       <div className="b"><div className="problem good"><Check size={16} /><p>{j.reason || t('submit.valid')}</p></div></div>
       {!!j.reasons?.length && <Reasons reasons={j.reasons} />}
+      {j.outlook && <Outlook o={j.outlook} />}
       <dl className="facts b">
         <dt>{t('name')}</dt><dd>{j.name}</dd>
         <dt>{t('kind')}</dt><dd>{kind(t, j.kind)}</dd>
         <dt>{t('tasks')}</dt><dd>{number(j.tasks?.length ?? j.spec.tasks ?? 1, lang)}</dd>
-        <dt>{t('resources')}</dt><dd>{t('node.cores', { n: number(r.cpu ?? 0, lang, 2) })} · {bytes(r.memory, lang)}{r.accelerators ? ` · ${t('resources.accelerators', { n: r.accelerators })}` : ''}</dd>
+        <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
         {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
         {j.spec.register && <><dt>{t('model')}</dt><dd className="mono">{j.spec.register}</dd></>}
       </dl>

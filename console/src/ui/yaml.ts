@@ -5,7 +5,7 @@ export function readable(v: unknown, key = ''): unknown {
     const entries = Object.entries(v).sort(([a], [b]) => Number(b === 'type') - Number(a === 'type'));
     return Object.fromEntries(entries.map(([k, x]) => [k, readable(x, k)]));
   }
-  if ((key === 'memory' || key === 'disk') && typeof v === 'number') {
+  if (['memory', 'disk', 'storage', 'accelerator_memory'].includes(key) && typeof v === 'number') {
     for (const [i, unit] of ['TiB', 'GiB', 'MiB', 'KiB'].entries()) {
       const size = 2 ** (40 - 10 * i);
       if (v >= size && v % size === 0) return v / size + unit;
