@@ -49,7 +49,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 	r := s.Resources
 	out := exec.Task{
 		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
-		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators, Share: r.Share},
+		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators, Share: r.Share, Storage: r.Storage, Bandwidth: r.Bandwidth},
 		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less, Spare: unasked(r)},
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
 	}
@@ -101,7 +101,10 @@ func unasked(r job.Resources) (spare []string) {
 		{"memory-limit", r.Memory == job.DefaultMemory},
 		{"disk-limit", r.Disk == job.DefaultDisk},
 		{"process-limit", r.Processes == job.DefaultProcesses},
-		{"accelerator-share", true}, // nothing enforces it yet: who must have it says so in isolation.require
+		// What is counted everywhere and enforced where the machine can: who must have it says so in isolation.require.
+		{"accelerator-share", true},
+		{"storage-limit", true},
+		{"bandwidth-limit", true},
 	} {
 		if l.usual {
 			spare = append(spare, l.name)
