@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,9 +155,90 @@ func TestWhatWasLearnedIsKeptAsData(t *testing.T) {
 			t.Fatalf("%s: %+v became %+v", g.ID, a, b)
 		}
 	}
-	for _, bad := range []string{`{`, `{"kinds":{"all":{"99":1}}}`, `{"kinds":{"all":{"3":-1}}}`, `{"batches":[{"like":[1]}]}`} {
+	for _, bad := range []string{`{`, `{"kinds":{"all":{"99":1}}}`, `{"kinds":{"all":{"3":-1}}}`, `{"streams":{"q":{"next":1,"jobs":[{"id":"a","place":1}]}}}`, `{"alike":[{"pairs":-1}]}`} {
 		if json.Unmarshal([]byte(bad), sched.NewPredictor()) == nil {
 			t.Errorf("%s is read", bad)
 		}
+	}
+}
+
+func TestForecastsThatAreKeptAreThoseMadeAfresh(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 9))
+	p, now := sched.NewPredictor(), time.Unix(1e6, 0)
+	live, ran := map[string]sched.Gang{}, map[string]time.Duration{}
+	for i := range 400 {
+		if r.IntN(8) == 0 {
+			now = now.Add(time.Duration(r.IntN(7200)) * time.Second)
+		}
+		now = now.Add(time.Duration(r.IntN(20)) * time.Second)
+		g := work(fmt.Sprint(i), "ann", fmt.Sprint("n", r.IntN(2)), 1+r.IntN(2), now)
+		live[g.ID] = g
+		p.Submitted(g)
+		for _, id := range slices.Sorted(maps.Keys(live)) {
+			switch r.IntN(20) {
+			case 0, 1:
+				p.Ended(live[id], ran[id]+time.Duration(r.IntN(900))*time.Second)
+				delete(live, id)
+			case 2:
+				if r.IntN(5) == 0 {
+					p.Gone(id)
+					delete(live, id)
+				}
+			case 3, 4, 5, 6:
+				ran[id] += time.Duration(r.IntN(900)) * time.Second
+				p.Ran(id, ran[id])
+			}
+		}
+		raw, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		afresh := sched.NewPredictor()
+		if i%7 == 0 {
+			if err := json.Unmarshal(raw, afresh); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for id, g := range live {
+			a := p.Forecast(g, ran[id])
+			if i%7 != 0 {
+				continue
+			}
+			if b := afresh.Forecast(g, ran[id]); math.Abs(a.Index-b.Index) > 1e-3*a.Index || a.From != b.From {
+				t.Fatalf("step %d: %s is kept as %+v, afresh it is %+v", i, id, a, b)
+			}
+		}
+	}
+}
+
+func TestHowAlikeNeighboursAreIsLearned(t *testing.T) {
+	sweeps := func(alike bool) sched.Forecast {
+		r, p, now := rand.New(rand.NewPCG(5, 5)), sched.NewPredictor(), time.Unix(1e6, 0)
+		var last sched.Gang
+		for i := range 80 {
+			now = now.Add(6 * time.Hour)
+			long := math.Exp(r.Float64()*8 + 3)
+			for k := range 4 {
+				if !alike {
+					long = math.Exp(r.Float64()*8 + 3)
+				}
+				g := work(fmt.Sprint(i, "-", k), "ann", fmt.Sprint("n", i, k), 1, now.Add(time.Duration(k)*time.Second))
+				p.Submitted(g)
+				if last = g; i == 79 && k == 3 {
+					break
+				}
+				if i == 79 {
+					long = 100
+				}
+				p.Ended(g, time.Duration(long*float64(time.Second)))
+			}
+		}
+		return p.Forecast(last, 0)
+	}
+	if f := sweeps(true); f.High > 10*time.Minute || f.Median > 3*time.Minute {
+		t.Errorf("where sweeps are of one length and three of this one took 100 s: %+v", f)
+	}
+	if f := sweeps(false); f.High < time.Hour {
+		t.Errorf("where they are not: %+v", f)
 	}
 }

@@ -1,6 +1,7 @@
 package twin_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -64,5 +65,31 @@ func TestTheSameTraceGivesTheSameReport(t *testing.T) {
 	}
 	if one.Stops == 0 || one.Makespan <= 0 {
 		t.Errorf("nothing was stopped: %+v", one)
+	}
+}
+
+func TestWhatIsKeptBetweenPlansGivesThePlanThatAllMadeAfreshGives(t *testing.T) {
+	for _, rule := range []string{"lineshaft", "srtf-any", "easy", "las"} {
+		trace, o := randomTrace(7, 60), options(t, rule)
+		o.Nodes, o.Policy.Preempt.Grace = twin.Nodes(2, 8), 2*time.Minute
+		plans := 0
+		twin.Plans(&o, func(kept, afresh sched.Snapshot) {
+			plans++
+			a, err := json.Marshal(sched.Plan(kept))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := json.Marshal(sched.Plan(afresh))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(a, b) {
+				t.Fatalf("%s, plan %d:\n%s\n%s", rule, plans, a, b)
+			}
+		})
+		replayed(t, trace, o)
+		if plans < 60 {
+			t.Errorf("%s: only %d plans were compared", rule, plans)
+		}
 	}
 }
