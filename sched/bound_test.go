@@ -43,6 +43,7 @@ func (r *recorder) Solve(ctx context.Context, p *lp.Problem, o lp.Options) (*lp.
 func byPriority(g sched.Gang) float64 { return float64(g.Priority) }
 
 func TestTheArticlesTasksAreBoundedPricedAndSelected(t *testing.T) {
+	t.Parallel()
 	s := solver(t)
 	nodes := []fleet.Node{node("n1", 4, "h100", "h100", "h100", "h100")}
 	gangs := []sched.Gang{gang("task1", 3, 0, 1, sched.Ask{CPU: 2, Accelerators: 4}), gang("task2", 2, 0, 1, sched.Ask{CPU: 1, Accelerators: 2})}
@@ -246,6 +247,7 @@ func valid(t *testing.T, seed uint64, nodes []fleet.Node, gangs []sched.Gang, pl
 }
 
 func TestNoPlanIsWorthMoreThanTheBound(t *testing.T) {
+	t.Parallel()
 	s := solver(t)
 	packed, best := 0.0, 0.0
 	for seed := range uint64(5) {

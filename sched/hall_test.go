@@ -424,6 +424,7 @@ func sortedKeys(m map[string]*sched.Running) (out []string) {
 }
 
 func TestNoHistoryOfTheHallGivesMoreThanThereIs(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(500) {
 		runHall(t, seed, 40)
 	}

@@ -438,6 +438,7 @@ func runHistory(t *testing.T, seed uint64, steps int, seen map[string]int) {
 }
 
 func TestNoHistoryOfPlansExceedsAnythingOrSplitsAGangOrSaysAWrongReason(t *testing.T) {
+	t.Parallel()
 	seen := map[string]int{}
 	for seed := range uint64(500) {
 		runHistory(t, seed, 7, seen)

@@ -104,6 +104,7 @@ func runMover(t *testing.T, seed uint64, steps int) (moved int) {
 }
 
 func TestNoHistoryWithMovesLosesATaskOrGivesMoreThanThereIs(t *testing.T) {
+	t.Parallel()
 	moved := 0
 	for seed := range uint64(200) {
 		moved += runMover(t, seed, 40)

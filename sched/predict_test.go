@@ -163,6 +163,7 @@ func TestWhatWasLearnedIsKeptAsData(t *testing.T) {
 }
 
 func TestForecastsThatAreKeptAreThoseMadeAfresh(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 9))
 	p, now := sched.NewPredictor(), time.Unix(1e6, 0)
 	live, ran := map[string]sched.Gang{}, map[string]time.Duration{}

@@ -67,6 +67,7 @@ func stream(r *rand.Rand, p sched.Policy, preemptible bool, hours int) (longest,
 }
 
 func TestNobodyStarvesWhereEveryWaitIsBounded(t *testing.T) {
+	t.Parallel()
 	const bound = 6 * time.Hour
 	for _, order := range []string{sched.Foresight, sched.SRTF, sched.SJF, sched.FIFO} {
 		for i, backfill := range sched.Backfills() {

@@ -96,6 +96,7 @@ func with(t *testing.T, s sched.Snapshot, at int, c sched.Change) sched.Snapshot
 }
 
 func TestEverySuggestedChangeStartsTheGang(t *testing.T) {
+	t.Parallel()
 	seen := map[string]int{}
 	for seed := range uint64(24) {
 		s := crowded(rand.New(rand.NewPCG(seed, 1)))

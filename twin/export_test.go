@@ -15,6 +15,9 @@ func Watch(o *Options, see func(now time.Time, running []sched.Running, waiting 
 	}
 }
 
+// InChinese is what the page says of rows.
+func InChinese(s string) string { return inChinese(s) }
+
 // Plans lets a test see every plan's snapshot, as it is kept and as it is made afresh.
 func Plans(o *Options, see func(kept, afresh sched.Snapshot)) {
 	o.watch = func(r *replay) {

@@ -37,6 +37,7 @@ func randomTrace(seed uint64, n int) (t twin.Trace) {
 }
 
 func TestPlanningTheHeadOfTheQueueAloneChangesNothing(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		trace := randomTrace(seed, 300)
 		head := replay(t, trace, sched.Policy{Backfill: sched.Strict})
@@ -52,6 +53,7 @@ func TestPlanningTheHeadOfTheQueueAloneChangesNothing(t *testing.T) {
 }
 
 func TestTheSameTraceGivesTheSameReport(t *testing.T) {
+	t.Parallel()
 	trace := randomTrace(7, 300)
 	p := sched.WithForesight()
 	p.Overdue, p.Preempt.Cost = 3*time.Hour, 5*time.Minute
@@ -69,6 +71,7 @@ func TestTheSameTraceGivesTheSameReport(t *testing.T) {
 }
 
 func TestWhatIsKeptBetweenPlansGivesThePlanThatAllMadeAfreshGives(t *testing.T) {
+	t.Parallel()
 	for _, rule := range []string{"lineshaft", "srtf-any", "easy", "las"} {
 		trace, o := randomTrace(7, 60), options(t, rule)
 		o.Nodes, o.Policy.Preempt.Grace = twin.Nodes(2, 8), 2*time.Minute

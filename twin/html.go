@@ -115,11 +115,11 @@ func (r Report) facts() []fact {
 	}
 	for _, l := range r.Left {
 		out = append(out, fact{both{"Left out", "未采用"}, both{
-			fmt.Sprintf("%d rows: %s (the first in line %d)", l.Rows, l.Cause, l.Line), fmt.Sprintf("%d 行：%s（首见第 %d 行）", l.Rows, l.Cause, l.Line),
+			fmt.Sprintf("%d rows: %s (the first in line %d)", l.Rows, l.Cause, l.Line), fmt.Sprintf("%d 行：%s（首见第 %d 行）", l.Rows, inChinese(l.Cause), l.Line),
 		}})
 	}
 	for _, s := range r.Treats {
-		out = append(out, fact{both{"Treated", "处理"}, same(s)})
+		out = append(out, fact{both{"Treated", "处理"}, both{s, inChinese(s)}})
 	}
 	return out
 }

@@ -65,6 +65,8 @@ func TestPhillyJobsThatAreLargerThanANodeTakeWholeNodes(t *testing.T) {
 	}
 	if len(trace.Treats) != 1 || !strings.Contains(trace.Treats[0], "1 jobs of more than 8") {
 		t.Errorf("what was done is told as %q", trace.Treats)
+	} else if zh := twin.InChinese(trace.Treats[0]); zh != "1 个超过 8 张加速卡的作业占用整个节点" {
+		t.Errorf("in Chinese %q", zh)
 	}
 }
 
@@ -153,6 +155,9 @@ func TestRowsThatMeanNothingAreLeftOutAndNamed(t *testing.T) {
 		trace, err := read(false)
 		if err != nil || len(trace.Jobs) != 1 || len(trace.Left) != 1 || trace.Left[0] != (twin.LeftOut{Cause: c.cause, Rows: 2, Line: 3}) {
 			t.Errorf("%s: read as %d jobs, left out %v, %v; want 2 rows from line 3: %s", c.row, len(trace.Jobs), trace.Left, err, c.cause)
+		}
+		if twin.InChinese(c.cause) == c.cause {
+			t.Errorf("%q has no Chinese", c.cause)
 		}
 		if _, err := read(true); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "line 3 of the trace: "+c.cause) {
 			t.Errorf("%s: strictly %v, want line 3 and %q", c.row, err, c.cause)

@@ -127,6 +127,7 @@ func TestJobsThatAllComeAtOnceAreMeasuredToTheEnd(t *testing.T) {
 }
 
 func TestTheSameTraceGivesTheSameBytes(t *testing.T) {
+	t.Parallel()
 	for _, rule := range twin.Rules() {
 		var texts, pages [2]bytes.Buffer
 		for i := range 2 {
@@ -231,6 +232,7 @@ func TestNothingIsGivenTwiceAndNoGangIsPartial(t *testing.T) {
 	}
 	for _, rule := range twin.Rules() {
 		t.Run(rule.Name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, rule.Name)
 			o.Nodes = twin.Nodes(6, 4)
 			ran, gangs := guard(t, philly, &o)
