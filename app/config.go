@@ -1,18 +1,21 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
-	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
@@ -34,6 +37,7 @@ type Config struct {
 	Rule            string      `yaml:"rule,omitempty"`    // file of a learned rule for the scheduler, beside the configuration's; the default when empty
 
 	Queues []queue.Queue `yaml:"queues,omitempty"` // how jobs share the hall; one queue, "default", when empty
+	Site   Site          `yaml:"site,omitempty"`   // racks, power caps, facts of nodes, windows
 }
 
 // Defaults is the configuration of an empty file.
@@ -74,7 +78,10 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 	switch {
 	case err == nil:
 		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
-			return c, errs.Errorf(op, errs.Invalid, "%s: %s", file, yaml.FormatError(err, false, true))
+			return c, errs.Errorf(op, errs.Invalid, "%s: %s%s", file, keyOf(text, err), yaml.FormatError(err, false, true))
+		}
+		if err := c.Site.Validate(); err != nil {
+			return c, errs.Errorf(op, errs.Invalid, "%s: site.%v", file, err)
 		}
 		if c.Rule != "" && !filepath.IsAbs(c.Rule) {
 			c.Rule = filepath.Join(filepath.Dir(file), c.Rule)
@@ -98,6 +105,32 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 		}
 	}
 	return c, c.Validate()
+}
+
+// keyOf is the key of the value that an error quotes, "site.caps[0].watts: ", where the error does not say where it is.
+func keyOf(text []byte, err error) string {
+	var placed yaml.Error
+	if errors.As(err, &placed) {
+		return ""
+	}
+	f, broken := parser.ParseBytes(text, 0)
+	if broken != nil {
+		return ""
+	}
+	v := &quoted{message: err.Error()}
+	for _, doc := range f.Docs {
+		ast.Walk(v, doc.Body)
+	}
+	return v.key
+}
+
+type quoted struct{ message, key string }
+
+func (q *quoted) Visit(n ast.Node) ast.Visitor {
+	if scalar, ok := n.(ast.ScalarNode); ok && q.key == "" && strings.Contains(q.message, strconv.Quote(scalar.GetToken().Value)) {
+		q.key = strings.TrimPrefix(n.GetPath(), "$.") + ": "
+	}
+	return q
 }
 
 // set takes text as it is (a path may look like YAML), anything else as YAML reads it.
@@ -149,7 +182,10 @@ func (c Config) Validate() error {
 	if c.KeepJobs < 1 {
 		return errs.Errorf(op, errs.Invalid, "keep-jobs must be above zero: the logs of so many ended jobs are kept")
 	}
-	return job.DefaultSite(c.Queues).Validate()
+	if err := c.Site.Validate(); err != nil {
+		return errs.Errorf(op, errs.Invalid, "site.%v", err)
+	}
+	return c.share().Validate()
 }
 
 // YAML prints the configuration as a file that gives it again.

@@ -6,10 +6,13 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lineshaft/lineshaft/app"
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/job"
 )
 
 func TestFlagsOverrideTheEnvironmentOverridesTheFile(t *testing.T) {
@@ -34,6 +37,17 @@ func TestFlagsOverrideTheEnvironmentOverridesTheFile(t *testing.T) {
 func TestThePrintedConfigurationReadsBackAsTheSame(t *testing.T) {
 	want := app.Defaults()
 	want.BodyLimit, want.TaskRead = 1234567, []string{"/opt/python"}
+	night, err := job.ParseWindow("Mon-Fri 22:00-06:00 Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Site = app.Site{
+		Site: fleet.Site{
+			Racks: []fleet.Rack{{Name: "r1", Uplink: 10e9}}, Caps: []fleet.PowerCap{{Name: "hall", Watts: 2000.5}},
+			Nodes: []fleet.NodeFacts{{Name: "n", Rack: "r1", Feed: "hall", IdleWatts: 60, Storage: units.TiB, Accelerators: []fleet.DeviceFacts{{IDs: []string{"0"}, Watts: 700}}}},
+		},
+		Windows: []job.Window{night}, HalfLife: job.Duration(36 * time.Hour),
+	}
 	text, err := want.YAML()
 	if err != nil {
 		t.Fatal(err)
@@ -48,12 +62,22 @@ func TestThePrintedConfigurationReadsBackAsTheSame(t *testing.T) {
 func TestAWrongConfigurationSaysWhatAndWhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, file, "listen: 127.0.0.1:1\nlisen: 127.0.0.1:1\n")
+	site := func(text string) string {
+		file := filepath.Join(t.TempDir(), "s.yaml")
+		write(t, file, "site:\n  "+text+"\n")
+		return file
+	}
 	for _, c := range []struct {
 		file    string
 		environ []string
 		flags   map[string]string
 		want    string
 	}{
+		{file: site("caps: [{name: a, watts: lots}]"), want: `s.yaml: site.caps[0].watts: "lots" is not a power`},
+		{file: site("caps: [{name: a, watt: 9}]"), want: `unknown field "watt"`},
+		{file: site("caps: [{name: a, watts: 9, parent: b}]"), want: `s.yaml: site.caps[0] (a): parent: there is no cap "b"`},
+		{file: site("windows: [Mon 22:00-26:00]"), want: `s.yaml: site.windows[0]: window "Mon 22:00-26:00"`},
+		{file: site("half-life: -1h"), want: `s.yaml: site.half-life`},
 		{file: file, want: "lisen"},
 		{file: file + ".not", want: "cannot read the configuration"},
 		{environ: []string{"LINESHAFT_BODY_LIMIT=huge"}, want: "LINESHAFT_BODY_LIMIT"},

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,14 +163,18 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	if s.fleet, err = fleet.Open(ctx, s.db, s.clock); err != nil {
 		return err
 	}
+	if err := s.fleet.Describe(s.cfg.Site.Site); err != nil {
+		return err
+	}
 	if err := s.look(ctx); err != nil {
 		return err
 	}
+	s.unseen()
 	l := &launcher{
 		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
 		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
 	}
-	site, err := s.withRule(job.DefaultSite(s.cfg.Queues))
+	site, err := s.withRule(s.cfg.share())
 	if err != nil {
 		return err
 	}
@@ -195,6 +200,16 @@ func (s *Server) look(ctx context.Context) error {
 		return err
 	}
 	return s.fleet.Report(node(facts))
+}
+
+// unseen says which nodes are described and not there: a name may be wrong.
+func (s *Server) unseen() {
+	nodes := s.fleet.Nodes()
+	for _, n := range s.cfg.Site.Nodes {
+		if !slices.ContainsFunc(nodes, func(m fleet.Node) bool { return m.Name == n.Name }) {
+			s.log.Warn("the configuration describes a node that is not there; `lineshaft fleet` shows the names", "key", "site.nodes", "node", n.Name)
+		}
+	}
 }
 
 func (s *Server) lookOften(ctx context.Context) error {

@@ -52,15 +52,15 @@ type Accelerator struct {
 
 // Rack is nodes behind one uplink.
 type Rack struct {
-	Name   string              `json:"name"`
-	Uplink units.BitsPerSecond `json:"uplink,omitempty"` // 0 is not limited
+	Name   string              `json:"name" yaml:"name"`
+	Uplink units.BitsPerSecond `json:"uplink,omitempty" yaml:"uplink,omitempty"` // 0 is not limited
 }
 
 // PowerCap bounds what all nodes and caps below it draw together: a rack's, a feed's, the site's.
 type PowerCap struct {
-	Name   string      `json:"name"`
-	Parent string      `json:"parent,omitempty"` // the cap above it; none when empty
-	Watts  units.Watts `json:"watts"`
+	Name   string      `json:"name" yaml:"name"`
+	Parent string      `json:"parent,omitempty" yaml:"parent,omitempty"` // the cap above it; none when empty
+	Watts  units.Watts `json:"watts" yaml:"watts"`
 }
 
 // Validate refuses what no machine has.
@@ -113,6 +113,7 @@ type Fleet struct {
 	clock clock.Clock
 
 	mu      sync.Mutex
+	site    Site
 	nodes   map[string]Node
 	cordons map[string]Cordon
 }
@@ -130,8 +131,22 @@ func Open(ctx context.Context, s Store, c clock.Clock) (*Fleet, error) {
 	return f, nil
 }
 
+// Describe tells what people know of the hall; nodes that are reported from now on are joined with it.
+func (f *Fleet) Describe(s Site) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.site = s
+	return nil
+}
+
 // Report takes the facts of a node, new or changed. Cordoned and Reason are not facts and are ignored.
 func (f *Fleet) Report(n Node) error {
+	f.mu.Lock()
+	n = f.site.Join(n)
+	f.mu.Unlock()
 	if err := n.Validate(); err != nil {
 		return err
 	}

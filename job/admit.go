@@ -28,8 +28,8 @@ func (l Limits) defaults() Limits {
 }
 
 // Admit says why a job is not accepted: it asks for what is not offered here, too many are there, or it would never
-// run on these nodes, not even if they were empty.
-func (l Limits) Admit(j Job, nodes []fleet.Node, active []Job) error {
+// run in this hall, not even if it were empty.
+func (l Limits) Admit(j Job, hall sched.Snapshot, active []Job) error {
 	const op = "job.Admit"
 	l = l.defaults()
 	if j.Spec.Image != "" && !l.Images {
@@ -48,8 +48,8 @@ func (l Limits) Admit(j Job, nodes []fleet.Node, active []Job) error {
 	case owned >= l.Owned:
 		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", j.Owner, owned)
 	}
-	if reasons := sched.Fits(nodes, j.whole()); len(reasons) > 0 {
-		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons, len(nodes)))
+	if reasons := sched.Fits(hall, j.whole()); len(reasons) > 0 {
+		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons, len(hall.Nodes)))
 	}
 	return nil
 }
@@ -82,6 +82,12 @@ func never(reasons []sched.Reason, nodes int) string {
 			out = append(out, "there is no node")
 		case r.Constraint == "topology":
 			out = append(out, fmt.Sprintf("its tasks are to run %s, and the most that one holds is %s", r.Needed, r.Offered))
+		case r.Constraint == "power":
+			out = append(out, fmt.Sprintf("a task draws up to %s, and no node has more than %s for it", r.Needed, r.Offered))
+		case r.Constraint == "power cap":
+			out = append(out, fmt.Sprintf("a task draws up to %s, and the power caps leave %s even when nothing runs", r.Needed, r.Offered))
+		case r.Constraint == "uplink":
+			out = append(out, fmt.Sprintf("a task of a job that spans racks takes %s of its rack's uplink, which has %s", r.Needed, r.Offered))
 		case r.Nodes < nodes: // the others have it, and lack something else
 			out = append(out, fmt.Sprintf("a task asks for %s, which %d of %d nodes do not have", what, r.Nodes, nodes))
 		case r.Constraint == "model" && r.Offered == "0":

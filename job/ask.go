@@ -31,7 +31,7 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 		if err := l.o.Site.admit(j); err != nil {
 			return err
 		}
-		if err := l.o.Limits.Admit(j, nodes, l.core.Jobs()); err != nil {
+		if err := l.o.Limits.Admit(j, l.o.Site.Snapshot(j.Created, nodes), l.core.Jobs()); err != nil {
 			return err
 		}
 		if dryRun {

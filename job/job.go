@@ -120,6 +120,9 @@ type Duration time.Duration
 // MarshalJSON writes Go's duration notation.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
 
+// MarshalYAML writes Go's duration notation.
+func (d Duration) MarshalYAML() (any, error) { return time.Duration(d).String(), nil }
+
 // UnmarshalJSON reads Go's duration notation, or a number of seconds.
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var text string
@@ -187,7 +190,8 @@ type Task struct {
 	Isolation []Feature  `json:"isolation,omitempty"`
 	Restarts  int        `json:"restarts,omitempty"` // of a service's replica
 
-	Accelerators []string `json:"accelerators,omitempty"` // devices given, as the executor names them
+	Accelerators []string            `json:"accelerators,omitempty"` // devices given, as the executor names them
+	Uplink       units.BitsPerSecond `json:"uplink,omitempty"`       // taken of the rack's uplink, by a job that spans racks
 }
 
 // Feature is one part of the isolation and whether it is really enforced.

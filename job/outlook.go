@@ -6,15 +6,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
-// Site is how the hall is shared.
+// Site is how the hall is shared, and what bounds it beside its nodes.
 type Site struct {
-	Queues []queue.Queue // the tree; one queue, "default", when empty
-	Policy sched.Policy
+	Queues  []queue.Queue // the tree; one queue, "default", when empty
+	Policy  sched.Policy
+	Racks   []fleet.Rack
+	Caps    []fleet.PowerCap
+	Windows []Window // when deferrable work may start; at any time when empty
 }
 
 // DefaultSite keeps room for those that wait longest, by predicted durations, and lets higher priority and guaranteed
@@ -31,6 +35,11 @@ func (s Site) Validate() error {
 		return err
 	}
 	return s.Policy.Validate()
+}
+
+// Snapshot is the hall as the scheduler sees it, without any work.
+func (s Site) Snapshot(now time.Time, nodes []fleet.Node) sched.Snapshot {
+	return sched.Snapshot{Now: now, Nodes: nodes, Racks: s.Racks, Caps: s.Caps, Queues: s.Queues, Windows: Spans(s.Windows, now), Policy: s.Policy}
 }
 
 // admit refuses a job whose queue is not there, or whose limit it could never keep.

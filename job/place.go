@@ -45,7 +45,8 @@ func (c *Core) plan(nodes []fleet.Node) {
 
 // snapshot is the hall as the scheduler sees it, and whose gangs wait.
 func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[string]*Job) {
-	snap = sched.Snapshot{Now: c.now, Nodes: nodes, Queues: c.site.Queues, Policy: c.policy()}
+	snap = c.site.Snapshot(c.now, nodes)
+	snap.Policy = c.policy()
 	waiting = map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]
@@ -94,7 +95,7 @@ func (j *Job) running(now time.Time) sched.Running {
 		if t.State.Live() {
 			r.Gang.Tasks = append(r.Gang.Tasks, t.Index)
 			r.Placements = append(r.Placements, sched.Placement{
-				Gang: r.Gang.ID, Task: t.Index, Node: t.Node, Ask: r.Gang.Each, Accelerators: t.Accelerators,
+				Gang: r.Gang.ID, Task: t.Index, Node: t.Node, Ask: r.Gang.Each, Accelerators: t.Accelerators, Uplink: t.Uplink,
 			})
 		}
 	}
@@ -161,7 +162,7 @@ func (c *Core) place(j *Job, placements []sched.Placement) {
 		t := &j.Tasks[p.Task]
 		*t = Task{
 			Index: t.Index, Attempt: t.Attempt + 1, Restarts: t.Restarts,
-			State: Starting, Node: p.Node, Accelerators: p.Accelerators,
+			State: Starting, Node: p.Node, Accelerators: p.Accelerators, Uplink: p.Uplink,
 		}
 		if old := t.Attempt - keepAttempts; old > 0 {
 			c.do(RemoveTask{Ref: j.ref(t.Index, old)})

@@ -17,6 +17,7 @@ type PlanView struct {
 	Queues  []queue.Standing `json:"queues"`
 	Running []PlannedRun     `json:"running"`
 	Waiting []PlannedWait    `json:"waiting"` // in the order of their turns
+	Caps    []sched.CapUse   `json:"caps"`    // what is drawn below each power cap
 
 	Rule      string     `json:"rule,omitempty"`      // the learned rule that plans; the default when absent
 	Appraisal *Appraisal `json:"appraisal,omitempty"` // when something waits and the server has the solver
@@ -73,12 +74,13 @@ func (r *Runner) Plan(ctx context.Context) (v PlanView, err error) {
 }
 
 func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
-	v := PlanView{Now: now, Running: []PlannedRun{}, Waiting: []PlannedWait{}, Rule: c.site.Policy.Learned}
+	v := PlanView{Now: now, Running: []PlannedRun{}, Waiting: []PlannedWait{}, Caps: []sched.CapUse{}, Rule: c.site.Policy.Learned}
 	tree, err := queue.New(c.site.Queues)
 	if err != nil {
 		return v, err
 	}
 	state := queue.State{Now: now, Capacity: sched.Capacity(nodes)}
+	hall := c.site.Snapshot(now, nodes)
 	for _, id := range c.ids() {
 		j := c.jobs[id]
 		live := j.running(now)
@@ -87,6 +89,7 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		}
 		c.foresee(j, &live.Gang)
 		state.Held = append(state.Held, live.Use())
+		hall.Running = append(hall.Running, live)
 		run := PlannedRun{
 			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(j.Spec.Queue), State: j.State, Priority: j.Priority,
 			Preemptible: j.Spec.Preemptible, Since: j.Started,
@@ -122,5 +125,8 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		v.Waiting = append(v.Waiting, w)
 	}
 	v.Queues = tree.Standings(state, items)
+	if len(hall.Caps) > 0 {
+		v.Caps = sched.Power(hall)
+	}
 	return v, nil
 }

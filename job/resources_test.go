@@ -50,7 +50,7 @@ func TestWhatNoTaskCanAskForIsRefusedInWords(t *testing.T) {
 		"{share: 0.5, accelerators: 2}":             "resources.share is 0.5 of 2 accelerators: a part is of 1; leave out resources.accelerators, or the share",
 		"{storage: 1}":                              "resources.storage is 1 B: give at least 1MiB",
 		"{bandwidth: 1}":                            "resources.bandwidth is 1 bit/s: give at least 1kbit/s",
-		"{watts: -1}":                               "resources.watts is -1: give",
+		"{watts: -1}":                               "is not a power",
 		"{watts: .inf}":                             "line 3, column 20",
 		"{accelerators: 1, accelerator_memory: 1B}": "resources.accelerator_memory is 1 B: give at least 1MiB",
 	} {

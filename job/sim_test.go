@@ -24,6 +24,7 @@ type sim struct {
 	core    *job.Core
 	now     time.Time
 	nodes   []fleet.Node
+	site    *job.Site               // when not the default
 	queue   map[job.ID][]job.Effect // decided and not yet carried out
 	said    []exec.Status           // told by the machine and not yet heard
 	trace   []string                // every save, for golden comparisons
@@ -47,7 +48,11 @@ func (s *sim) crash() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.core, s.queue, s.said = job.NewCore(jobs, job.DefaultSite(nil)), map[job.ID][]job.Effect{}, nil
+	site := job.DefaultSite(nil)
+	if s.site != nil {
+		site = *s.site
+	}
+	s.core, s.queue, s.said = job.NewCore(jobs, site), map[job.ID][]job.Effect{}, nil
 }
 
 // step has the core take the inputs, then plan. torn > 0 crashes before that many-th save of either.

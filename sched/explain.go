@@ -162,8 +162,8 @@ func (t *trial) reason(c int, f *failing) Reason {
 	case lackPower:
 		r.Needed, r.Offered = wattsText(t.s.power[site.class]), wattsText(have)
 	case lackPowerCap:
-		r.Needed, r.Offered = wattsText(t.s.power[site.class]), wattsText(have)
 		_, by := h.headroom(site.feed)
+		r.Needed, r.Offered = wattsText(t.s.power[site.class]), wattsText(have)+" under "+h.caps[by].name
 		r.Detail = fmt.Sprintf("%s under a power cap that is used up%s; the cap %s, of %s, has the most left", nodes(f.nodes), more, h.caps[by].name, wattsText(h.caps[by].limit))
 	case lackDevices, lackModel:
 		r.Needed, r.Offered = strconv.Itoa(t.s.count), strconv.FormatInt(have, 10)
@@ -186,7 +186,7 @@ func (t *trial) reason(c int, f *failing) Reason {
 	return r
 }
 
-func wattsText(milliwatts int64) string { return number(float64(milliwatts)/1e3) + " W" }
+func wattsText(milliwatts int64) string { return units.Watts(float64(milliwatts) / 1e3).String() }
 
 // shareText is thousandths of a device: "0.5 of a device".
 func shareText(milli int64) string { return number(float64(milli)/whole) + " of a device" }

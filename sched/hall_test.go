@@ -459,7 +459,7 @@ func TestCapsInACircleBoundEachOther(t *testing.T) {
 	n := node("n1", 8)
 	n.Feed = "a"
 	h := sched.NewHall([]fleet.Node{n}, []fleet.PowerCap{{Name: "a", Parent: "b", Watts: 500}, {Name: "b", Parent: "a", Watts: 100}, {Name: "b", Watts: 1}}, nil, nil)
-	if d := h.Place(gang("x", 0, 0, 1, sched.Ask{Watts: 101})); len(d.Reasons) != 1 || d.Reasons[0].Constraint != "power cap" || d.Reasons[0].Offered != "100 W" {
+	if d := h.Place(gang("x", 0, 0, 1, sched.Ask{Watts: 101})); len(d.Reasons) != 1 || d.Reasons[0].Constraint != "power cap" || d.Reasons[0].Offered != "100 W under b" {
 		t.Fatalf("%+v", d)
 	}
 	if d := h.Place(gang("x", 0, 0, 1, sched.Ask{Watts: 100})); len(d.Placements) != 1 {

@@ -3,7 +3,6 @@ package sched
 import (
 	"slices"
 
-	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
@@ -61,11 +60,12 @@ func (a *Ask) same(b *Ask) bool {
 // hall is the snapshot's hall when empty, under its policy's weights.
 func (s Snapshot) hall() *Hall { return newHall(s.Nodes, s.Caps, s.Racks, s.mix(), s.Policy.Weights) }
 
-// Fits says why the gang can never run on these nodes, even if all were empty and uncordoned; nil when it can.
-func Fits(nodes []fleet.Node, g Gang) []Reason {
-	empty := slices.Clone(nodes)
+// Fits says why the gang can never run on the snapshot's nodes, below its caps and behind its uplinks, even if all were
+// empty and uncordoned; nil when it can.
+func Fits(s Snapshot, g Gang) []Reason {
+	empty := slices.Clone(s.Nodes)
 	for i := range empty {
 		empty[i].Cordoned = false
 	}
-	return NewHall(empty, nil, nil, nil).Place(g).Reasons
+	return NewHall(empty, s.Caps, s.Racks, nil).Place(g).Reasons
 }

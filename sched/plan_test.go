@@ -118,14 +118,14 @@ func TestReasonsSayWhatRuledEachNodeOut(t *testing.T) {
 func TestFitsLooksAtEmptyMachines(t *testing.T) {
 	big := node("big", 2)
 	big.Cordoned = true
-	if r := sched.Fits([]fleet.Node{big}, gang("a", 0, 0, 1, sched.Ask{CPU: 2})); r != nil {
+	if r := sched.Fits(sched.Snapshot{Nodes: []fleet.Node{big}}, gang("a", 0, 0, 1, sched.Ask{CPU: 2})); r != nil {
 		t.Fatalf("2 of 2 cores never fit: %+v", r)
 	}
-	r := sched.Fits([]fleet.Node{big}, gang("a", 0, 0, 1, sched.Ask{CPU: 16}))
+	r := sched.Fits(sched.Snapshot{Nodes: []fleet.Node{big}}, gang("a", 0, 0, 1, sched.Ask{CPU: 16}))
 	if len(r) != 1 || r[0].Needed != "16" || r[0].Offered != "2" {
 		t.Fatalf("16 of 2 cores: %+v", r)
 	}
-	if r := sched.Fits(nil, gang("a", 0, 0, 1, sched.Ask{})); len(r) != 1 || r[0].Constraint != "nodes" {
+	if r := sched.Fits(sched.Snapshot{}, gang("a", 0, 0, 1, sched.Ask{})); len(r) != 1 || r[0].Constraint != "nodes" {
 		t.Fatalf("no node at all: %+v", r)
 	}
 }

@@ -2,8 +2,10 @@ package sched
 
 import (
 	"math"
+	"slices"
 
 	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/units"
 )
 
 // powerCap is a cap of the tree and what is drawn below it, idle nodes included, in thousandths of a watt.
@@ -12,6 +14,30 @@ type powerCap struct {
 	parent int32 // -1 is none
 	limit  int64
 	drawn  int64
+}
+
+// CapUse is a power cap and what is drawn below it.
+type CapUse struct {
+	fleet.PowerCap
+	Idle  units.Watts `json:"idle"`  // by its nodes without any task
+	Drawn units.Watts `json:"drawn"` // by these with what runs on them, at most
+}
+
+// Power tells how the power caps are used, in the order of the snapshot.
+func Power(s Snapshot) []CapUse {
+	h := NewHall(s.Nodes, s.Caps, nil, nil)
+	out := make([]CapUse, len(h.caps))
+	for i := range h.caps {
+		at := slices.IndexFunc(s.Caps, func(c fleet.PowerCap) bool { return c.Name == h.caps[i].name })
+		out[i] = CapUse{PowerCap: s.Caps[at], Idle: units.Watts(h.caps[i].drawn) / 1e3}
+	}
+	for _, r := range s.Running {
+		h.Start(r)
+	}
+	for i := range h.caps {
+		out[i].Drawn = units.Watts(h.caps[i].drawn) / 1e3
+	}
+	return out
 }
 
 // addCaps reads the tree. A cap of 0 W is not limited; what is no positive number allows nothing. A parent that is not

@@ -190,7 +190,7 @@ func check(t Trace, o *Options) error {
 			return errs.Errorf(op, errs.Invalid, "job %s: %s", j.ID, err)
 		}
 		if key := j.shape(); !fits[key] {
-			if reasons := sched.Fits(o.Nodes, j.gang()); len(reasons) > 0 {
+			if reasons := sched.Fits(sched.Snapshot{Nodes: o.Nodes}, j.gang()); len(reasons) > 0 {
 				return errs.Errorf(op, errs.Invalid, "job %s (%d × %d accelerators, %v cores) can never run here: %s needs %s, offered is %s; give more or larger nodes",
 					j.ID, max(j.Tasks, 1), j.Each.Accelerators, j.Each.CPU, reasons[len(reasons)-1].Constraint, reasons[len(reasons)-1].Needed, reasons[len(reasons)-1].Offered)
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,17 +17,58 @@ func fleetCommand(e *env) *cobra.Command {
 		topic: "fleet",
 		fetch: func(ctx context.Context, c *client.Client) ([]fleet.Node, error) { return c.Fleet(ctx) },
 		table: func(nodes []fleet.Node) *table {
-			t := newTable("no nodes", "NODE", "STATE", "CPU>", "MEMORY>", "DISK>", "ACCELERATORS", "REASON")
+			known := knownOf(nodes)
+			head := []string{"NODE", "STATE", "CPU>", "MEMORY>", "DISK>", "ACCELERATORS"}
+			for _, f := range known {
+				head = append(head, f.name)
+			}
+			t := newTable("no nodes", append(head, "REASON")...)
 			for _, n := range nodes {
 				state := "ready"
 				if n.Cordoned {
 					state = "cordoned"
 				}
-				t.row(n.Name, state, number(n.CPU), n.Memory, n.Disk, acceleratorsText(n), n.Reason)
+				row := []any{n.Name, state, number(n.CPU), n.Memory, n.Disk, acceleratorsText(n)}
+				for _, f := range known {
+					row = append(row, f.text(n))
+				}
+				t.row(append(row, n.Reason)...)
 			}
 			return t
 		},
 	}.command(e, &cobra.Command{Use: "fleet", Short: "List the machines", Aliases: []string{"nodes"}})
+}
+
+// siteFact is a column of what the site's configuration tells of a node.
+type siteFact struct {
+	name string
+	text func(fleet.Node) string
+}
+
+// knownOf are the columns of which any of the nodes has something.
+func knownOf(nodes []fleet.Node) []siteFact {
+	return slices.DeleteFunc([]siteFact{
+		{"RACK", func(n fleet.Node) string { return n.Rack }},
+		{"FEED", func(n fleet.Node) string { return n.Feed }},
+		{"IDLE>", func(n fleet.Node) string { return quantity(n.IdleWatts) }},
+		{"AT MOST>", func(n fleet.Node) string { return quantity(n.MaxWatts) }},
+		{"NETWORK>", func(n fleet.Node) string { return quantity(n.Bandwidth) }},
+		{"STORAGE>", func(n fleet.Node) string { return quantity(n.Storage) }},
+	}, func(f siteFact) bool {
+		return !slices.ContainsFunc(nodes, func(n fleet.Node) bool { return f.text(n) != "" })
+	})
+}
+
+// quantity writes what is not zero.
+func quantity[T interface {
+	comparable
+	fmt.Stringer
+}](v T) string {
+	var zero T
+	if v == zero {
+		return ""
+	}
+	return v.String()
 }
 
 func acceleratorsText(n fleet.Node) string {

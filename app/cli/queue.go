@@ -15,7 +15,7 @@ import (
 func queueCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use: "queue", Aliases: []string{"queues"},
-		Short: "Show the queues' shares, and what waits in the order of turns, with the expected starts",
+		Short: "Show the queues' shares, the power caps, and what waits in the order of turns, with the expected starts",
 		Args:  takes,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.connect()
@@ -39,6 +39,14 @@ func (e *env) plan(w io.Writer, v job.PlanView) {
 	e.print(w, t)
 	if v.Rule != "" {
 		fmt.Fprintf(w, "\nPlanned by the learned rule %s.\n", clean(v.Rule))
+	}
+	if len(v.Caps) > 0 {
+		fmt.Fprintln(w)
+		t = newTable("", "POWER CAP", "UNDER", "LIMIT>", "DRAWN>", "USED>", "IDLE>", "LEFT>")
+		for _, c := range v.Caps {
+			t.row(c.Name, c.Parent, c.Watts, c.Drawn, fmt.Sprintf("%.0f%%", 100*float64(c.Drawn/c.Watts)), c.Idle, c.Watts-c.Drawn)
+		}
+		e.print(w, t)
 	}
 	if len(v.Waiting) == 0 {
 		return
@@ -68,7 +76,7 @@ func amount(a queue.Amount) string {
 		{a.Accelerators > 0, number(a.Accelerators) + " accelerators"},
 		{a.Storage > 0, a.Storage.String() + " storage"},
 		{a.Bandwidth > 0, a.Bandwidth.String()},
-		{a.Watts > 0, number(float64(a.Watts)) + " W"},
+		{a.Watts > 0, a.Watts.String()},
 	} {
 		if part.some {
 			out = append(out, part.text)

@@ -14,7 +14,7 @@ import (
 // Bytes is a size. It reads "512MiB", "1.5GB", "1TB" or a plain number of bytes, and prints in binary units.
 type Bytes int64
 
-// Watts is electrical power.
+// Watts is electrical power. It reads "700W", "6.5kW", "1.2MW" or a plain number.
 type Watts float64
 
 // BitsPerSecond is a bandwidth. It reads "1Gbit/s", "100Mbps" or a plain number.
@@ -73,11 +73,30 @@ var bitUnits = []struct {
 	{"", 1},
 }
 
+var wattUnits = []struct {
+	suffix string
+	factor float64
+}{
+	{"KW", 1e3},
+	{"MW", 1e6},
+	{"W", 1},
+	{"", 1},
+}
+
 func parse(what, s string, units []struct {
 	suffix string
 	factor float64
 },
 ) (int64, error) {
+	v, err := parseFloat(what, s, units)
+	return int64(math.Round(v)), err
+}
+
+func parseFloat(what, s string, units []struct {
+	suffix string
+	factor float64
+},
+) (float64, error) {
 	t := strings.ToUpper(strings.ReplaceAll(strings.TrimSpace(s), " ", ""))
 	for _, u := range units {
 		num, ok := strings.CutSuffix(t, u.suffix)
@@ -88,7 +107,7 @@ func parse(what, s string, units []struct {
 		if err != nil || math.IsNaN(v) || v < 0 || v*u.factor >= math.MaxInt64 {
 			break
 		}
-		return int64(math.Round(v * u.factor)), nil
+		return v * u.factor, nil
 	}
 	return 0, errs.Errorf("units.parse", errs.Invalid, "%q is not a %s", s, what)
 }
@@ -103,6 +122,12 @@ func ParseBytes(s string) (Bytes, error) {
 func ParseBitsPerSecond(s string) (BitsPerSecond, error) {
 	v, err := parse("bandwidth: write for example 1Gbit/s or 100Mbit/s", s, bitUnits)
 	return BitsPerSecond(v), err
+}
+
+// ParseWatts reads a power; it must not be negative.
+func ParseWatts(s string) (Watts, error) {
+	v, err := parseFloat("power: write for example 700W, 6.5kW or a number of watts", s, wattUnits)
+	return Watts(v), err
 }
 
 // String prints with a binary unit and at most one decimal.
@@ -135,6 +160,16 @@ func (b BitsPerSecond) String() string {
 	return trim(v) + " " + names[i]
 }
 
+// String prints with a decimal unit.
+func (w Watts) String() string {
+	names := []string{"W", "kW", "MW"}
+	v, i := float64(w), 0
+	for math.Abs(v) >= 10_000 && i < len(names)-1 {
+		v, i = v/1000, i+1
+	}
+	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) + " " + names[i]
+}
+
 func trim(v float64) string {
 	if v == math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', 0, 64)
@@ -149,6 +184,9 @@ func (b *Bytes) UnmarshalJSON(data []byte) error { return unmarshal(data, ParseB
 func (b *BitsPerSecond) UnmarshalJSON(data []byte) error {
 	return unmarshal(data, ParseBitsPerSecond, b)
 }
+
+// UnmarshalJSON reads a number or a string with a unit.
+func (w *Watts) UnmarshalJSON(data []byte) error { return unmarshal(data, ParseWatts, w) }
 
 func unmarshal[T any](data []byte, parse func(string) (T, error), dst *T) error {
 	s := string(data)

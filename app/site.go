@@ -1,0 +1,36 @@
+package app
+
+import (
+	"time"
+	_ "time/tzdata" // time zones of windows are known on every machine
+
+	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/job"
+)
+
+// Site is what people know of the data centre: where the nodes stand, what feeds them, and when work that can wait is
+// to run.
+type Site struct {
+	fleet.Site `yaml:",inline"`
+	Windows    []job.Window `yaml:"windows,omitempty"`   // when deferrable work may start: "Mon-Fri 22:00-06:00 Europe/Berlin"
+	HalfLife   job.Duration `yaml:"half-life,omitempty"` // of past use, in the order of turns; 168h when 0
+}
+
+// halfLife is a week, as SLURM's PriorityDecayHalfLife is when nobody sets it.
+const halfLife = 7 * 24 * time.Hour
+
+// Validate refuses what no hall is.
+func (s Site) Validate() error {
+	if s.HalfLife < 0 {
+		return errs.Errorf("app.Site", errs.Invalid, "half-life: %v: give a positive duration, for example 168h", time.Duration(s.HalfLife))
+	}
+	return s.Site.Validate()
+}
+
+// share is how the scheduler shares the hall.
+func (c Config) share() job.Site {
+	s := job.DefaultSite(c.Queues)
+	s.Racks, s.Caps, s.Windows = c.Site.Racks, c.Site.Caps, c.Site.Windows
+	return s
+}
