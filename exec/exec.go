@@ -108,7 +108,7 @@ type Status struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	ExitCode  int       `json:"exit_code"`
 	Signal    string    `json:"signal,omitempty"`
-	Reason    string    `json:"reason,omitempty"` // oom, timeout, disk, canceled, or what went wrong
+	Reason    string    `json:"reason,omitempty"` // oom, timeout, disk, storage, canceled, or what went wrong
 	Isolation []Feature `json:"isolation,omitempty"`
 }
 

@@ -141,6 +141,8 @@ func judge(j *Job, st exec.Status) (verdict, string) {
 		return wrong, timedOut(j)
 	case st.Reason == "disk":
 		return wrong, fmt.Sprintf("it filled its %v of disk; ask for more in resources.disk", j.Spec.Resources.Disk)
+	case st.Reason == "storage":
+		return wrong, fmt.Sprintf("it left more than its %v of storage in its out folder; ask for more in resources.storage", j.Spec.Resources.Storage)
 	case st.Reason == "processes":
 		return wrong, "it started more processes and threads than it may" + mostProcesses(j) + "; ask for more in resources.processes"
 	case st.Reason == "canceled":

@@ -312,8 +312,11 @@ func (in intent) limitFeatures(g cgroup, why error, p *plan) []exec.Feature {
 		}
 	}
 	if l.Disk > 0 {
-		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(max(l.Disk, l.Memory)) // files in memory are files too
+		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(max(l.Disk, l.Memory, l.Storage)) // files in memory are files too
 		out = append(out, exec.Feature{Name: "disk-limit", Enforced: true, Detail: fmt.Sprintf("%v: no file may be larger, and the task is ended when all of its files are", l.Disk)})
+	}
+	if l.Storage > 0 {
+		out = append(out, exec.Feature{Name: "storage-limit", Enforced: true, Detail: fmt.Sprintf("%v of its out folder: measured, and the task is ended when its files there are more", l.Storage)})
 	}
 	return out
 }

@@ -50,5 +50,6 @@ type Options struct {
 	Devices   string      // where device nodes are; "": /dev
 	Drivers   string      // where drivers tell of themselves; "": /proc/driver
 
-	level string // of isolation, for tests; "": the strongest that works
+	level    string // of isolation, for tests; "": the strongest that works
+	loopback bool   // counts as traffic, for tests
 }

@@ -15,6 +15,12 @@ func At(o Options, level string) Options {
 	return o
 }
 
+// Looped makes an executor count and bound what goes over the loopback too.
+func Looped(o Options) Options {
+	o.loopback = true
+	return o
+}
+
 // ABI is the kernel's version of Landlock.
 func ABI() int { return landlockABI() }
 

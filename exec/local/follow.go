@@ -109,8 +109,8 @@ func (s *shim) ended(err error) {
 		}
 		s.status.Reason = s.cause(end)
 	}
-	if w := (watch{s: s}); s.status.Reason == "" && w.overDisk() { // since the last look
-		s.status.Reason = "disk"
+	if w := (watch{s: s}); s.status.Reason == "" { // since the last look
+		s.status.Reason = w.over()
 	}
 	s.group.kill()
 	killChildren()
@@ -183,22 +183,29 @@ func (w *watch) look() string {
 	if reason := w.crowd(); reason != "" {
 		return reason
 	}
-	if w.overDisk() {
-		return "disk"
+	if reason := w.over(); reason != "" {
+		return reason
 	}
 	return w.full()
 }
 
-// overDisk counts what the task holds, and tells whether that is too much. Nothing that has no limit is counted often.
-func (w *watch) overDisk() bool {
+// over counts what the task holds on disk, and says of what it holds too much. Nothing that has no limit is counted
+// often.
+func (w *watch) over() string {
 	l := w.s.in.Task.Limits
 	if l.Disk <= 0 && l.Storage <= 0 && time.Since(w.walked) < max(measureEvery, 100*w.took) {
-		return false
+		return ""
 	}
 	began := time.Now()
 	w.used()
 	w.walked, w.took = began, time.Since(began)
-	return l.Disk > 0 && w.scratch > int64(l.Disk) || l.Storage > 0 && w.left > int64(l.Storage)
+	switch {
+	case l.Disk > 0 && w.scratch > int64(l.Disk):
+		return "disk"
+	case l.Storage > 0 && w.left > int64(l.Storage):
+		return "storage"
+	}
+	return ""
 }
 
 // crowd looks at the task's processes: whether it is refused new ones all the time and, where no group bounds it, how

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 		case "as-glutton":
 			asGlutton(1024)
 			return
+		case "as-talker":
+			asTalker(os.Args[2], os.Args[3])
+			return
 		case "as-holder":
 			asHolder()
 			return

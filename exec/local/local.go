@@ -118,6 +118,7 @@ type intent struct {
 	Mark      string      `json:"mark"`            // in the environment of every process of the attempt
 	Processes int         `json:"processes"`
 	Reserve   units.Bytes `json:"reserve"`
+	Loopback  bool        `json:"loopback,omitempty"` // counts as traffic too
 }
 
 // handover goes to the shim through a pipe and is never written down.
@@ -129,7 +130,7 @@ type handover struct {
 func (l *Local) newIntent(t exec.Task) intent {
 	return intent{
 		Task: t, Hide: l.opt.Hide, Read: l.opt.Read, Devices: l.opt.Devices, Mark: rand.Text(),
-		Processes: l.opt.Processes, Reserve: l.opt.Reserve,
+		Processes: l.opt.Processes, Reserve: l.opt.Reserve, Loopback: l.opt.loopback,
 	}
 }
 

@@ -48,8 +48,9 @@ type sample struct {
 	cpu       float64 // seconds
 	periods   float64 // of the quota, in which it was throttled
 	networked bool
-	sent      int64
+	sent      int64 // bytes
 	received  int64
+	dropped   int64
 }
 
 // meter measures one attempt.
@@ -74,6 +75,9 @@ func newMeter(s *shim, w *watch) *meter {
 func (s *shim) holds(l exec.Limits) exec.Limits {
 	if s.group.Path == "" {
 		l.CPU, l.Memory = 0, 0
+	}
+	if s.traffic == nil {
+		l.Bandwidth = 0
 	}
 	return l
 }
@@ -104,7 +108,7 @@ func (m *meter) measure(now time.Time) {
 	u.Memory = m.s.memory(pids)
 	u.Peak = max(u.Peak, u.Memory)
 	u.Disk, u.Storage = units.Bytes(m.w.scratch), units.Bytes(m.w.left)
-	u.Networked, u.Received, u.Sent = c.networked, units.Bytes(c.received), units.Bytes(c.sent)
+	u.Networked, u.Received, u.Sent, u.Dropped = c.networked, units.Bytes(c.received), units.Bytes(c.sent), units.Bytes(c.dropped)
 	first := m.samples[0]
 	if u.Span = c.at.Sub(first.at); u.Span <= 0 {
 		return
@@ -161,8 +165,14 @@ func (s *shim) counters(pids []int) (c sample) {
 	} else {
 		c.cpu, c.periods = s.group.cpuSeconds(), float64(s.group.counter("nr_throttled", "cpu.stat"))
 	}
-	if !s.in.Task.Network && s.level.mounts() {
+	switch {
+	case !s.in.Task.Network && s.level.mounts():
 		c.networked = true // its own loopback is all it has
+	case s.traffic != nil:
+		out, err1 := s.traffic.read(outward)
+		in, err2 := s.traffic.read(inward)
+		c.networked = errors.Join(err1, err2) == nil
+		c.sent, c.received, c.dropped = int64(out.Passed), int64(in.Passed), int64(out.Dropped+in.Dropped)
 	}
 	return c
 }
@@ -233,10 +243,13 @@ func (m *meter) obey() {
 // adjust makes the kernel hold limits. Memory below the promise is what is taken back when others need some; never less
 // than is in use with a margin, so that taking it back costs the task nothing.
 func (s *shim) adjust(l exec.Limits, inUse units.Bytes) error {
-	if s.group.Path == "" {
-		return nil
-	}
 	var failed []error
+	if s.traffic != nil {
+		failed = append(failed, s.traffic.limit(l.Bandwidth, s.in.Loopback))
+	}
+	if s.group.Path == "" {
+		return errors.Join(failed...)
+	}
 	if l.CPU > 0 {
 		failed = append(failed, s.group.setCPU(l.CPU))
 	}

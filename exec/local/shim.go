@@ -78,6 +78,7 @@ type shim struct {
 	word     *os.File
 	status   exec.Status
 	group    cgroup
+	traffic  *traffic // nil where it is not counted
 	init     *started
 	asked    chan os.Signal // to stop
 	ordered  chan os.Signal // to change limits
@@ -257,8 +258,20 @@ func (s *shim) spawn() error {
 	var why error
 	s.group, why = newCgroup(s.in)
 	limits := s.in.limitFeatures(s.group, why, &p)
+	var blind error
+	if network {
+		s.traffic, blind = newTraffic(s.in, s.group)
+	}
 	begin := func() {
-		s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, s.group.add)
+		s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, func(pid int) error {
+			if blind == nil {
+				if blind = s.traffic.add(pid); blind != nil {
+					s.traffic.close()
+					s.traffic = nil
+				}
+			}
+			return s.group.add(pid)
+		})
 	}
 	if begin(); errors.Is(err, errGroup) { // without it then
 		s.group.remove()
@@ -291,6 +304,9 @@ func (s *shim) spawn() error {
 		}
 		s.features = append(s.features, f)
 	}
+	if f, asked := s.traffic.feature(s.in, !network, blind); asked {
+		limits = append(limits, f)
+	}
 	s.features = explain(append(s.features, limits...), s.in.Why)
 	return nil
 }
@@ -315,6 +331,7 @@ func (s *shim) secretFiles(p *plan) error {
 
 // clean removes what an ended attempt leaves outside its folder, and its means to take shells.
 func (s *shim) clean() {
+	s.traffic.close()
 	s.group.remove()
 	removeElsewhere(filepath.Join(s.dir, secretsFile)) //nolint:errcheck // tried again when the attempt is removed
 	os.Remove(filepath.Join(s.dir, shellFile))

@@ -142,6 +142,7 @@ func reclaim(dir string, wait time.Duration) bool {
 		}
 		if gone {
 			id.Cgroup.remove()
+			in.packets().remove()
 			removeElsewhere(filepath.Join(dir, secretsFile)) //nolint:errcheck // tried again when the attempt is removed
 			return true
 		}
