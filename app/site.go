@@ -17,9 +17,6 @@ type Site struct {
 	HalfLife   job.Duration `yaml:"half-life,omitempty"` // of past use, in the order of turns; 168h when 0
 }
 
-// halfLife is a week, as SLURM's PriorityDecayHalfLife is when nobody sets it.
-const halfLife = 7 * 24 * time.Hour
-
 // Validate refuses what no hall is.
 func (s Site) Validate() error {
 	if s.HalfLife < 0 {
@@ -32,5 +29,8 @@ func (s Site) Validate() error {
 func (c Config) share() job.Site {
 	s := job.DefaultSite(c.Queues)
 	s.Racks, s.Caps, s.Windows = c.Site.Racks, c.Site.Caps, c.Site.Windows
+	if h := c.Site.HalfLife; h > 0 {
+		s.HalfLife = time.Duration(h)
+	}
 	return s
 }

@@ -64,7 +64,7 @@ func (c *Core) preview(j Job, nodes []fleet.Node) (Job, outlook) {
 	j.ID = previewed
 	trial := &Core{
 		jobs: map[ID]*Job{j.ID: &j}, finishing: map[ID]bool{}, site: c.site, ready: true,
-		predictor: c.predictor, forecasts: maps.Clone(c.forecasts),
+		predictor: c.predictor, forecasts: maps.Clone(c.forecasts), past: c.past, held: c.held,
 	}
 	for _, other := range c.Jobs() {
 		trial.jobs[other.ID] = &other

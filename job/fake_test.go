@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // memory is a store that keeps what a database would: records as bytes, so that nothing is shared by accident.
@@ -26,6 +27,7 @@ type memory struct {
 	points  map[job.ID][]job.Metric
 	offsets map[string]int64
 	events  []event.Event
+	past    queue.Past
 	broken  error // every write fails with it
 }
 
@@ -62,6 +64,19 @@ func (m *memory) UpdateJob(_ context.Context, j job.Job, events ...event.Event) 
 	m.jobs[j.ID] = body
 	m.events = append(m.events, events...)
 	return err
+}
+
+func (m *memory) PutPast(_ context.Context, p queue.Past) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.past = p
+	return m.broken
+}
+
+func (m *memory) Past(context.Context) (queue.Past, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.past, nil
 }
 
 func (m *memory) GetJob(_ context.Context, id job.ID) (job.Job, error) {

@@ -104,6 +104,10 @@ func (l *loop) decide(inputs ...Input) error {
 			}
 			l.writes.Over()
 			l.tell()
+		case SavePast:
+			if err := l.o.Store.PutPast(context.WithoutCancel(l.ctx), e.Past); err != nil {
+				l.writes.Met(err) // the next one holds this one's too
+			}
 		case Refused:
 			if refused == nil {
 				refused = e.Err

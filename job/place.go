@@ -46,7 +46,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 // snapshot is the hall as the scheduler sees it, and whose gangs wait.
 func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[string]*Job) {
 	snap = c.site.Snapshot(c.now, nodes)
-	snap.Policy = c.policy()
+	snap.Policy, snap.Past = c.policy(), c.used(c.now)
 	waiting = map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]

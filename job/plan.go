@@ -79,7 +79,7 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 	if err != nil {
 		return v, err
 	}
-	state := queue.State{Now: now, Capacity: sched.Capacity(nodes)}
+	state := queue.State{Now: now, Capacity: sched.Capacity(nodes), Past: c.used(now)}
 	hall := c.site.Snapshot(now, nodes)
 	for _, id := range c.ids() {
 		j := c.jobs[id]

@@ -174,7 +174,12 @@ func (l *loop) load() error {
 		return err
 	}
 	slices.SortFunc(jobs, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	past, err := l.o.Store.Past(context.WithoutCancel(l.ctx))
+	if err != nil {
+		return err
+	}
 	l.core, l.broken, l.observe = NewCore(jobs, l.o.Site), false, true
+	l.core.Recall(past)
 	clear(l.offsets)
 	return nil
 }

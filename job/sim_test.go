@@ -13,6 +13,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // sim runs a core step by step, as the runner does but without goroutines, so that a test decides when each effect is
@@ -29,6 +30,7 @@ type sim struct {
 	said    []exec.Status           // told by the machine and not yet heard
 	trace   []string                // every save, for golden comparisons
 	finish  error                   // of registrations
+	past    queue.Past              // as written
 }
 
 func newSim(t testing.TB, nodes ...fleet.Node) *sim {
@@ -52,6 +54,7 @@ func (s *sim) crash() {
 	if s.site != nil {
 		site = *s.site
 	}
+	defer func() { s.core.Recall(s.past) }()
 	s.core, s.queue, s.said = job.NewCore(jobs, site), map[job.ID][]job.Effect{}, nil
 }
 
@@ -80,6 +83,8 @@ func (s *sim) decide(torn int, inputs ...job.Input) (refused error) {
 				s.Fatal(err)
 			}
 			s.trace = append(s.trace, fmt.Sprintf("%v %d %s %d %q", s.now.Sub(time.Unix(50_000, 0)), e.Job.ID, e.Job.State, e.Job.Attempt, e.Job.Reason))
+		case job.SavePast:
+			s.past = e.Past
 		case job.Refused:
 			refused = e.Err
 		default:
@@ -159,13 +164,15 @@ func (s *sim) settle() {
 	}
 }
 
-func (s *sim) submit(spec job.Spec) job.Job {
+func (s *sim) submit(spec job.Spec) job.Job { return s.submitBy("ann", spec) }
+
+func (s *sim) submitBy(owner string, spec job.Spec) job.Job {
 	s.Helper()
 	spec = spec.Defaults()
 	if err := spec.Validate(); err != nil {
 		s.Fatal(err)
 	}
-	j, err := s.store.CreateJob(context.Background(), job.New(spec, "ann", s.now))
+	j, err := s.store.CreateJob(context.Background(), job.New(spec, owner, s.now))
 	if err != nil {
 		s.Fatal(err)
 	}

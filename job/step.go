@@ -11,6 +11,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/sched"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Input is what the core is told. The types below are all there are.
@@ -147,6 +148,11 @@ type Core struct {
 	ready     bool // the executor's truth was compared with ours once; nothing starts before
 	finishing map[ID]bool
 
+	past    queue.Past // what was used up to the last change of what is held
+	held    []queue.Use
+	saved   time.Time // when past was last written
+	unsaved bool
+
 	// What the current step has collected.
 	now     time.Time
 	notes   map[ID][]note
@@ -204,6 +210,7 @@ func (c *Core) Step(now time.Time, inputs ...Input) []Effect {
 			c.effects = append(c.effects, Refused{Input: i, Err: err})
 		}
 	}
+	c.account()
 	return c.collect()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Filter narrows a listing; zero fields do not narrow. Jobs come newest first.
@@ -27,5 +28,9 @@ type Store interface {
 	AppendMetrics(ctx context.Context, id ID, task, attempt int, from, to int64, points []Metric) error
 	// JournalOffset is how far the journal of the attempt has been taken.
 	JournalOffset(ctx context.Context, id ID, task, attempt int) (int64, error)
+	// PutPast writes what was used lately, over what was written before.
+	PutPast(ctx context.Context, p queue.Past) error
+	// Past is what was written last; nothing when nothing was.
+	Past(ctx context.Context) (queue.Past, error)
 	ListMetrics(ctx context.Context, id ID, after int64, limit int) ([]Metric, error)
 }

@@ -32,9 +32,12 @@ func queueCommand(e *env) *cobra.Command {
 }
 
 func (e *env) plan(w io.Writer, v job.PlanView) {
-	t := newTable("", "QUEUE", "IN", "WEIGHT>", "SHARE>", "OF", "GUARANTEED", "LIMIT", "RUNNING>", "WAITING>")
+	t := newTable("", "QUEUE", "IN", "WEIGHT>", "SHARE>", "OF", "LATELY>", "GUARANTEED", "LIMIT", "RUNNING>", "WAITING>")
 	for _, q := range v.Queues {
-		t.row(q.Name, q.Parent, number(q.Weight), fmt.Sprintf("%.1f%%", 100*q.Share), q.Resource, amount(q.Guaranteed), amount(q.Limit), q.Running, q.Waiting)
+		t.row(q.Name, q.Parent, number(q.Weight), percentage(q.Share), q.Resource, percentage(q.Lately), amount(q.Guaranteed), amount(q.Limit), q.Running, q.Waiting)
+		for _, u := range q.By {
+			t.row("user "+u.User, q.Name, "", percentage(u.Share), u.Resource, percentage(u.Lately), "", "", "", "")
+		}
 	}
 	e.print(w, t)
 	if v.Rule != "" {
@@ -63,6 +66,8 @@ func (e *env) plan(w io.Writer, v job.PlanView) {
 	e.print(w, t)
 	e.appraisal(w, v.Appraisal)
 }
+
+func percentage(part float64) string { return fmt.Sprintf("%.1f%%", 100*part) }
 
 // amount writes what is not zero.
 func amount(a queue.Amount) string {

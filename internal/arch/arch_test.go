@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"client":     {"api", "job", "model", "data", "control", "fleet", "trust", "serve", "solve"},
 	"bench":      {"*"},
 	"twin":       {"control", "job", "sched", "serve", "insight", "fleet", "exec"},
-	"store":      {"job", "model", "data", "trust", "control", "fleet", "serve"},
+	"store":      {"job", "sched", "model", "data", "trust", "control", "fleet", "serve"},
 	"control":    {"job", "serve", "fleet", "insight", "telemetry", "exec", "trust"},
 	"job":        {"sched", "exec", "fleet"},
 	"sched":      {"fleet"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -302,7 +303,7 @@ func TestStandingsAddUpFromTheLeavesToTheTop(t *testing.T) {
 		{Resource: "cpu", Waiting: 1},
 	} {
 		want.Queue = got[i].Queue
-		if got[i] != want {
+		if !reflect.DeepEqual(got[i], want) {
 			t.Errorf("%s stands as %+v, want %+v", got[i].Name, got[i], want)
 		}
 	}
