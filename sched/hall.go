@@ -196,7 +196,11 @@ func (h *Hall) addRacks(nodes []fleet.Node, racks []fleet.Rack) {
 func (h *Hall) Clone() *Hall {
 	c := *h
 	c.rooms = slices.Clone(h.rooms)
-	var all []device
+	devices := 0
+	for i := range h.rooms {
+		devices += len(h.rooms[i].devices)
+	}
+	all := make([]device, 0, devices)
 	for i := range h.rooms {
 		all = append(all, h.rooms[i].devices...)
 	}

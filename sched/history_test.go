@@ -25,12 +25,15 @@ type history struct {
 	seen  map[string]int // what has happened, by name
 	empty *sched.Hall
 	id    int
+
+	planner *sched.Planner // kept from plan to plan
 }
 
 func newHistory(seed uint64) *history {
 	r := rand.New(rand.NewPCG(seed, 11))
 	h := &history{r: r, w: randomWorld(r), ends: map[string]time.Time{}, seen: map[string]int{}}
 	h.empty = sched.NewHall(h.w.nodes, h.w.caps, h.w.racks, nil)
+	h.planner = sched.NewPlanner(h.w.nodes, h.w.racks, h.w.caps)
 	some := func(n int) queue.Amount {
 		return queue.Amount{CPU: float64(r.IntN(3) / 2 * (1 + r.IntN(n))), Accelerators: float64(r.IntN(3) / 2 * (1 + r.IntN(n)))}
 	}
@@ -194,6 +197,9 @@ func (h *history) plans(counterfactual bool) error {
 		was := fmt.Sprintf("%+v", h.s)
 		if again := sched.Plan(h.s); !reflect.DeepEqual(p, again) {
 			return fmt.Errorf("the same snapshot was planned in two ways:\n%+v\n%+v", p, again)
+		}
+		if kept := h.planner.Plan(h.s); !reflect.DeepEqual(p, kept) {
+			return fmt.Errorf("a planner that is kept plans in another way:\n%+v\n%+v", p, kept)
 		}
 		if fmt.Sprintf("%+v", h.s) != was {
 			return fmt.Errorf("the plan changed its snapshot")

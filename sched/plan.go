@@ -3,19 +3,47 @@ package sched
 import (
 	"slices"
 
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // Plan decides the queue: whose turn it is, where it goes, what it waits for, and what stops for it. It does not change
 // the snapshot. Where the queues or the policy are not in order nothing starts, and that is every gang's reason.
-func Plan(s Snapshot) Schedule {
+func Plan(s Snapshot) Schedule { return decide(s, Snapshot.hall) }
+
+// Planner makes one plan after the other for nodes that stay as they are, and keeps what of the hall depends on them alone.
+// Its plans are Plan's, to the byte. It is not for several goroutines.
+type Planner struct {
+	nodes []fleet.Node
+	racks []fleet.Rack
+	caps  []fleet.PowerCap
+	empty *Hall
+}
+
+// NewPlanner is for these nodes, whatever a snapshot says of its own.
+func NewPlanner(nodes []fleet.Node, racks []fleet.Rack, caps []fleet.PowerCap) *Planner {
+	return &Planner{nodes, racks, caps, NewHall(nodes, caps, racks, nil)}
+}
+
+// Plan is the plan for the snapshot with the planner's nodes, racks and caps.
+func (p *Planner) Plan(s Snapshot) Schedule {
+	s.Nodes, s.Racks, s.Caps = p.nodes, p.racks, p.caps
+	return decide(s, func(s Snapshot) *Hall {
+		h := p.empty.Clone()
+		h.Use(s.Policy.Weights)
+		h.Expect(s.mix())
+		return h
+	})
+}
+
+func decide(s Snapshot, hall func(Snapshot) *Hall) Schedule {
 	tree, err := queue.New(s.Queues)
 	what := "queues"
 	if err == nil {
 		what, err = "policy", s.Policy.Validate()
 	}
 	if err == nil {
-		return plan(s, tree)
+		return plan(s, tree, hall(s))
 	}
 	var out Schedule
 	for _, g := range s.Queue {

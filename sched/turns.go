@@ -106,9 +106,9 @@ func (p *planner) known(k *kin) []Reason {
 
 func (p *planner) fails(k *kin, reasons []Reason) { k.failed, k.failedAt = reasons, p.opened }
 
-func newPlanner(s Snapshot, tree *queue.Tree) *planner {
+func newPlanner(s Snapshot, tree *queue.Tree, hall *Hall) *planner {
 	p := &planner{
-		s: s, order: s.Policy.order(), hall: s.hall(), tree: tree, arrays: map[string]int{},
+		s: s, order: s.Policy.order(), hall: hall, tree: tree, arrays: map[string]int{},
 		moved: map[string][]Placement{}, kins: map[turnKey]*kin{}, depth: s.Policy.Depth,
 	}
 	if p.depth == 0 {
@@ -126,8 +126,8 @@ func newPlanner(s Snapshot, tree *queue.Tree) *planner {
 }
 
 // plan is Plan for a snapshot whose policy and queues are in order.
-func plan(s Snapshot, tree *queue.Tree) Schedule {
-	p := newPlanner(s, tree)
+func plan(s Snapshot, tree *queue.Tree, hall *Hall) Schedule {
+	p := newPlanner(s, tree, hall)
 	state := queue.State{Now: s.Now, Capacity: Capacity(s.Nodes), Past: s.Past, Held: make([]queue.Use, len(s.Running))}
 	p.running = make([]runner, len(s.Running))
 	for i := range s.Running {

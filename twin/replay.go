@@ -104,6 +104,7 @@ type replay struct {
 	present []*state        // running, by name
 	told    []sched.Running // of present
 	byID    map[string]*state
+	planner *sched.Planner
 	predict *sched.Predictor
 	past    queue.Past
 	now     time.Time
@@ -121,7 +122,7 @@ func Replay(ctx context.Context, t Trace, o Options) (Report, error) {
 	if err := check(t, &o); err != nil {
 		return Report{}, err
 	}
-	r := &replay{o: o, byID: make(map[string]*state, len(t.Jobs)), predict: sched.NewPredictor()}
+	r := &replay{o: o, byID: make(map[string]*state, len(t.Jobs)), planner: sched.NewPlanner(o.Nodes, o.Racks, o.Caps), predict: sched.NewPredictor()}
 	for i := range t.Jobs {
 		j := &state{Job: &t.Jobs[i], gang: t.Jobs[i].gang(), at: -1}
 		r.jobs = append(r.jobs, j)
@@ -344,7 +345,7 @@ func (r *replay) once() (again bool) {
 			before = r.o.Elapsed()
 		}
 		s := r.snapshot()
-		p := sched.Plan(s)
+		p := r.planner.Plan(s)
 		if r.o.Elapsed != nil {
 			r.spent += r.o.Elapsed() - before
 		}
