@@ -24,6 +24,9 @@ type Jobs interface {
 	List(ctx context.Context, f job.Filter) ([]job.Job, error)
 	Cancel(ctx context.Context, actor string, id job.ID) (job.Job, error)
 	Retry(ctx context.Context, actor string, id job.ID) (job.Job, error)
+	Array(ctx context.Context, id job.ID) (job.Job, error)
+	CancelArray(ctx context.Context, actor string, id job.ID) (job.Job, error)
+	RetryArray(ctx context.Context, actor string, id job.ID) (job.Job, error)
 	SetReplicas(ctx context.Context, actor string, id job.ID, n int) (job.Job, error)
 	Why(ctx context.Context, id job.ID) (job.Explanation, error)
 	Plan(ctx context.Context) (job.PlanView, error)
@@ -59,6 +62,9 @@ func (s *server) jobRoutes() {
 	get(s, "/jobs/{id}/metrics", "A job's curves, in the order in which the points came", s.jobMetrics)
 	send(s, route{method: http.MethodPost, path: "/jobs/{id}/cancel", summary: "End a job"}, s.cancelJob)
 	send(s, route{method: http.MethodPost, path: "/jobs/{id}/retry", summary: "Run a job that failed or was canceled again"}, s.retryJob)
+	get(s, "/arrays/{id}", "A job array: its first job, with how many are in each state", func(ctx context.Context, in *JobPath) (job.Job, error) { return s.array(ctx, in.ID, "read") })
+	send(s, route{method: http.MethodPost, path: "/arrays/{id}/cancel", summary: "End all jobs of an array"}, s.changeArray("cancel", Jobs.CancelArray))
+	send(s, route{method: http.MethodPost, path: "/arrays/{id}/retry", summary: "Run those jobs of an array again that failed or were canceled"}, s.changeArray("update", Jobs.RetryArray))
 	send(s, route{method: http.MethodPut, path: "/jobs/{id}/replicas", summary: "Change how many replicas a service has"}, s.setReplicas)
 	stream(s, route{method: http.MethodGet, path: "/jobs/{id}/logs", summary: "What a task wrote to standard output and error", slow: true, gives: "text/plain"}, s.jobLogs)
 }
@@ -138,6 +144,8 @@ func (s *server) checkSpec(ctx context.Context, spec job.Spec) error {
 type jobList struct {
 	State job.State `query:"state" enum:"queued,starting,running,stopping,succeeded,failed,canceled"`
 	Owner string    `query:"owner"`
+	Array job.ID    `query:"array" minimum:"0" doc:"only the jobs of this array"`
+	Fold  bool      `query:"fold" doc:"of each array only its first job, with how many are in each state"`
 	Listing
 }
 
@@ -150,7 +158,7 @@ func (s *server) listJobs(ctx context.Context, in *jobList) (Page[job.Job], erro
 		if after != "" && (err != nil || id < 1) {
 			return nil, errs.Errorf("api.listJobs", errs.Invalid, "after=%s is not the next of a page of jobs", after)
 		}
-		return s.o.Jobs.List(ctx, job.Filter{State: in.State, Owner: in.Owner, After: job.ID(id), Limit: n})
+		return s.o.Jobs.List(ctx, job.Filter{State: in.State, Owner: in.Owner, Array: in.Array, Fold: in.Fold, After: job.ID(id), Limit: n})
 	}
 	return collect(in.After, in.Limit, fetch,
 		func(j job.Job) (bool, error) { return s.visible(ctx, jobResource(j)) },
@@ -221,6 +229,25 @@ func (s *server) retryJob(ctx context.Context, in *jobChange, _ none) (job.Job, 
 		return j, err
 	}
 	return s.o.Jobs.Retry(ctx, callOf(ctx).who.Actor(), in.ID)
+}
+
+// array finds an array by its first job, which stands for all of them: they have one owner.
+func (s *server) array(ctx context.Context, id job.ID, action string) (job.Job, error) {
+	j, err := s.o.Jobs.Array(ctx, id)
+	if err == nil {
+		err = s.allow(ctx, action, jobResource(j))
+	}
+	return j, hidden(err, access.Resource{Type: "array", Name: id.String()})
+}
+
+func (s *server) changeArray(action string, change func(Jobs, context.Context, string, job.ID) (job.Job, error)) func(context.Context, *jobChange, none) (job.Job, error) {
+	return func(ctx context.Context, in *jobChange, _ none) (job.Job, error) {
+		j, err := s.array(ctx, in.ID, action)
+		if err != nil || in.DryRun {
+			return j, err
+		}
+		return change(s.o.Jobs, ctx, callOf(ctx).who.Actor(), in.ID)
+	}
 }
 
 func (s *server) setReplicas(ctx context.Context, in *jobChange, body Replicas) (job.Job, error) {

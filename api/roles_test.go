@@ -96,6 +96,9 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/jobs/1/exec", "", [...]int{400, 400, no, no, gone, in}},
 		{"POST", "/jobs/1/cancel", "", [...]int{ok, ok, no, no, gone, in}},
 		{"POST", "/jobs/1/retry", "", [...]int{ok, ok, no, no, gone, in}},
+		{"GET", "/arrays/3", "", [...]int{ok, ok, ok, ok, gone, in}},
+		{"POST", "/arrays/3/cancel", "", [...]int{ok, ok, no, no, gone, in}},
+		{"POST", "/arrays/3/retry", "", [...]int{ok, ok, no, no, gone, in}},
 		{"PUT", "/jobs/2/replicas", `{"replicas":2}`, [...]int{ok, ok, no, no, gone, in}},
 		{"POST", "/code", "code", [...]int{ok, ok, ok, no, no, in}},
 
@@ -155,6 +158,7 @@ func permissions(t *testing.T, h *hall) []permission {
 
 func TestEveryCallAsksWhoMay(t *testing.T) {
 	h := furnished(t)
+	h.submit("dan", "name: sweep\ncommand: [sweep]\narray: {over: {RATE: [0.1, 0.01]}, limit: 1}\n")
 	spec := h.document()
 	asked := map[string]bool{"POST /session": true} // who signs in is nobody yet
 	for _, p := range permissions(t, h) {
@@ -188,8 +192,10 @@ func TestEveryCallAsksWhoMay(t *testing.T) {
 
 func TestWhatMayNotBeKnownReadsLikeWhatIsNotThere(t *testing.T) {
 	h := furnished(t)
+	h.submit("dan", "name: sweep\ncommand: [sweep]\narray: {over: {RATE: [0.1, 0.01]}, limit: 1}\n")
 	for _, c := range []struct{ who, there, not string }{
 		{"sam", "/jobs/1", "/jobs/7"},
+		{"sam", "/arrays/3", "/arrays/8"},
 		{"sam", "/data/digits", "/data/letter"},
 		{"eve", "/users/dan", "/users/zoe"},
 	} {

@@ -65,6 +65,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		out.Env["MASTER_ADDR"] = "127.0.0.1"
 		out.Env["MASTER_PORT"] = fmt.Sprint(20_000 + int64(j.ID)%10_000)
 	}
+	maps.Copy(out.Env, j.Env())
 	for _, ref := range s.Secrets {
 		value, err := l.secret(ctx, j.Owner, ref.Name)
 		if err != nil {

@@ -39,6 +39,12 @@ func (c *Client) Jobs(ctx context.Context, f job.Filter) ([]job.Job, error) {
 	if f.Owner != "" {
 		q.Set("owner", f.Owner)
 	}
+	if f.Array > 0 {
+		q.Set("array", f.Array.String())
+	}
+	if f.Fold {
+		q.Set("fold", "true")
+	}
 	l := List{Limit: f.Limit}
 	if f.After > 0 {
 		l.After = f.After.String()
@@ -55,6 +61,23 @@ func (c *Client) Cancel(ctx context.Context, id job.ID, dryRun bool) (job.Job, e
 // Retry runs a job that failed or was canceled again.
 func (c *Client) Retry(ctx context.Context, id job.ID, dryRun bool) (job.Job, error) {
 	return change[job.Job](ctx, c, http.MethodPost, jobPath(id)+"/retry", dry(dryRun), nil)
+}
+
+func arrayPath(id job.ID) string { return base + "/arrays/" + id.String() }
+
+// Array is a job array: its first job, with how many are in each state.
+func (c *Client) Array(ctx context.Context, id job.ID) (job.Job, error) {
+	return get[job.Job](ctx, c, arrayPath(id), nil)
+}
+
+// CancelArray ends all jobs of an array.
+func (c *Client) CancelArray(ctx context.Context, id job.ID, dryRun bool) (job.Job, error) {
+	return change[job.Job](ctx, c, http.MethodPost, arrayPath(id)+"/cancel", dry(dryRun), nil)
+}
+
+// RetryArray runs those jobs of an array again that failed or were canceled.
+func (c *Client) RetryArray(ctx context.Context, id job.ID, dryRun bool) (job.Job, error) {
+	return change[job.Job](ctx, c, http.MethodPost, arrayPath(id)+"/retry", dry(dryRun), nil)
 }
 
 // SetReplicas changes how many replicas a service has.

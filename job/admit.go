@@ -42,7 +42,11 @@ func (l Limits) Admit(j Job, hall sched.Snapshot, active []Job) error {
 			owned++
 		}
 	}
+	n := j.Spec.Array.Members()
 	switch {
+	case n > 1 && (len(active)+n > l.Active || owned+n > l.Owned):
+		return errs.Errorf(op, errs.Exhausted, "the array has %d jobs, and %s may have %d more that have not ended: make it smaller, wait for some, or cancel some",
+			n, j.Owner, max(0, min(l.Active-len(active), l.Owned-owned)))
 	case len(active) >= l.Active:
 		return errs.Errorf(op, errs.Exhausted, "the server has %d jobs that have not ended, its limit: wait for some, or cancel some", len(active))
 	case owned >= l.Owned:

@@ -11,11 +11,10 @@ import (
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/internal/event"
 )
 
-// Submit accepts a job: when it returns without an error, the job is written down and will not be lost. A dry run
-// accepts nothing and says in Reason and Reasons what would happen.
+// Submit accepts a job, or all jobs of an array, of which it returns the first: when it returns without an error, they are
+// written down and will not be lost. A dry run accepts nothing and says in Reason and Reasons what would happen.
 func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun bool) (Job, error) {
 	const op = "job.Submit"
 	s = s.Defaults()
@@ -27,7 +26,8 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 	err := r.call(ctx, func(l *loop) error {
 		nodes := l.o.Nodes()
 		s.Resources.Disk = roomFor(s.Resources.Disk, nodes)
-		j := New(s, owner, l.o.Clock.Now())
+		jobs := expand(New(s, owner, l.o.Clock.Now()))
+		j := jobs[0]
 		if err := l.o.Site.admit(j); err != nil {
 			return err
 		}
@@ -35,19 +35,23 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 			return err
 		}
 		if dryRun {
-			out, plan = l.core.preview(j, nodes)
+			out, plan = l.core.preview(jobs, nodes)
 			return nil
 		}
 		if l.broken {
 			return l.step() // says so
 		}
-		created, err := l.o.Store.CreateJob(context.WithoutCancel(ctx), j, event.New("jobs", "job.submitted", "job/", actor, nil))
+		created, err := l.create(context.WithoutCancel(ctx), jobs, actor)
 		if err != nil {
 			l.broken = true // should it have been written all the same, the reload finds it
 			return errs.E(op, errs.Other, err)
 		}
-		out = created
-		_ = l.step(Submitted{Job: created}) // it is accepted, whatever becomes of the plan
+		out = created[0]
+		inputs := make([]Input, len(created))
+		for i, j := range created {
+			inputs[i] = Submitted{Job: j}
+		}
+		_ = l.step(inputs...) // it is accepted, whatever becomes of the plan
 		return nil
 	})
 	if dryRun && err == nil {
@@ -59,19 +63,30 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 // previewed is the ID of a job that is not submitted: behind all others of its age.
 const previewed ID = 1 << 62
 
-// preview says what would become of the job now, and from which plan.
-func (c *Core) preview(j Job, nodes []fleet.Node) (Job, outlook) {
-	j.ID = previewed
+// preview says what would become of the jobs of one submission now, and from which plan.
+func (c *Core) preview(jobs []Job, nodes []fleet.Node) (Job, outlook) {
+	Number(jobs, previewed)
 	trial := &Core{
-		jobs: map[ID]*Job{j.ID: &j}, finishing: map[ID]bool{}, site: c.site, ready: true,
+		jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: c.site, ready: true,
 		predictor: c.predictor, forecasts: maps.Clone(c.forecasts), past: c.past, held: c.held,
+	}
+	for i := range jobs {
+		trial.jobs[jobs[i].ID] = &jobs[i]
 	}
 	for _, other := range c.Jobs() {
 		trial.jobs[other.ID] = &other
 	}
-	trial.Step(j.Created, PlanTick{Nodes: nodes})
-	out, _ := trial.Job(j.ID)
+	trial.Step(jobs[0].Created, PlanTick{Nodes: nodes})
+	out, _ := trial.Job(previewed)
 	out.ID = 0
+	if out.Array != nil {
+		out.Array.ID = 0
+		out.Reason = sum(jobs)
+		if out.State == Starting {
+			return out, outlook{}
+		}
+		return out, trial.outlook
+	}
 	if out.State == Starting {
 		var on []string
 		for _, t := range out.Tasks {

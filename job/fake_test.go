@@ -41,29 +41,37 @@ func (m *memory) breakWith(err error) {
 	m.broken = err
 }
 
-func (m *memory) CreateJob(ctx context.Context, j job.Job, events ...event.Event) (job.Job, error) {
+func (m *memory) CreateJobs(ctx context.Context, jobs []job.Job, e event.Event) ([]job.Job, error) {
+	jobs = slices.Clone(jobs)
 	m.mu.Lock()
-	j.ID = job.ID(len(m.jobs) + 1)
+	job.Number(jobs, job.ID(len(m.jobs)+1))
 	if m.broken == nil {
-		m.jobs[j.ID] = nil
+		for _, j := range jobs {
+			m.jobs[j.ID] = nil
+		}
 	}
 	m.mu.Unlock()
-	return j, m.UpdateJob(ctx, j, events...)
+	return jobs, m.UpdateJobs(ctx, jobs, e)
 }
 
-func (m *memory) UpdateJob(_ context.Context, j job.Job, events ...event.Event) error {
+func (m *memory) UpdateJobs(_ context.Context, jobs []job.Job, events ...event.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.broken != nil {
 		return m.broken
 	}
-	if _, ok := m.jobs[j.ID]; !ok {
-		return errs.Errorf("memory.UpdateJob", errs.NotFound, "no job %d", j.ID)
+	for _, j := range jobs {
+		if _, ok := m.jobs[j.ID]; !ok {
+			return errs.Errorf("memory.UpdateJobs", errs.NotFound, "no job %d", j.ID)
+		}
+		body, err := json.Marshal(j)
+		if err != nil {
+			return err
+		}
+		m.jobs[j.ID] = body
 	}
-	body, err := json.Marshal(j)
-	m.jobs[j.ID] = body
 	m.events = append(m.events, events...)
-	return err
+	return nil
 }
 
 func (m *memory) PutPast(_ context.Context, p queue.Past) error {
@@ -101,7 +109,8 @@ func (m *memory) ListJobs(ctx context.Context, f job.Filter) ([]job.Job, error) 
 		if err != nil {
 			return nil, err
 		}
-		if (f.State == "" || f.State == j.State) && (f.Owner == "" || f.Owner == j.Owner) && (f.After == 0 || j.ID < f.After) && (f.Limit == 0 || len(out) < f.Limit) {
+		if (f.State == "" || f.State == j.State) && (f.Owner == "" || f.Owner == j.Owner) && (f.After == 0 || j.ID < f.After) &&
+			(f.Array == 0 || j.Array != nil && j.Array.ID == f.Array && (!f.Fold || j.Array.Index == 0)) && (f.Limit == 0 || len(out) < f.Limit) {
 			out = append(out, j)
 		}
 	}

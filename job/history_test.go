@@ -46,6 +46,9 @@ func (h *history) spec() job.Spec {
 	s.Priority = h.rand.IntN(3)
 	s.Preemptible = h.rand.IntN(2) == 0
 	s.Resources.CPU = float64(1 + h.rand.IntN(2))
+	if s.Kind == job.Command && h.rand.IntN(4) == 0 {
+		s.Array = &job.Array{Count: 2 + h.rand.IntN(2), Limit: h.rand.IntN(3)}
+	}
 	if h.rand.IntN(4) == 0 {
 		s.Timeout = job.Duration(time.Minute)
 	}
@@ -81,7 +84,10 @@ func (h *history) next() {
 	switch h.rand.IntN(14) {
 	case 0:
 		if len(h.times) < 8 {
-			h.times[h.submit(h.spec()).ID] = struct{}{}
+			j := h.submit(h.spec())
+			for i := range job.ID(j.Spec.Array.Members()) {
+				h.times[j.ID+i] = struct{}{}
+			}
 		}
 	case 1:
 		h.command()
@@ -198,7 +204,7 @@ func (h *history) check() {
 	if p := h.machine.promises(); len(p) > 0 {
 		h.Fatalf("seed %d: %v", h.seed, p)
 	}
-	used := map[string]float64{}
+	used, arrays := map[string]float64{}, map[job.ID]int{}
 	for id := range h.times {
 		j := h.get(id) // nothing accepted is lost
 		if was, ok := h.ended[id]; ok && !reflect.DeepEqual(was, j) {
@@ -206,6 +212,11 @@ func (h *history) check() {
 		}
 		if j.State.Terminal() {
 			h.ended[id] = j
+		}
+		if m := j.Array; m != nil && slices.ContainsFunc(j.Tasks, func(t job.Task) bool { return t.State.Live() }) {
+			if arrays[m.ID]++; j.Spec.Array.Limit > 0 && arrays[m.ID] > j.Spec.Array.Limit {
+				h.Fatalf("seed %d: more than %d jobs of array %d run", h.seed, j.Spec.Array.Limit, m.ID)
+			}
 		}
 		for _, task := range j.Tasks {
 			key := fmt.Sprint(id, ".", task.Index)

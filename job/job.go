@@ -59,6 +59,7 @@ type Spec struct {
 	Data      []string          `json:"data,omitempty" yaml:"data,omitempty"` // data sets the task may read, "mnist" or "mnist@1"
 	Train     json.RawMessage   `json:"train,omitempty" yaml:"train,omitempty"`
 	Tasks     int               `json:"tasks,omitempty" yaml:"tasks,omitempty"`
+	Array     *Array            `json:"array,omitempty" yaml:"array,omitempty"` // many such jobs
 	Resources Resources         `json:"resources" yaml:"resources"`
 	Topology  Topology          `json:"topology,omitzero" yaml:"topology,omitempty"`  // how near the tasks are to each other
 	Priority  int               `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
@@ -172,6 +173,7 @@ type Job struct {
 	NotBefore   *time.Time `json:"not_before,omitempty"` // the earliest next try
 	Preempted   *time.Time `json:"preempted,omitempty"`  // when it was last stopped for others
 	Outlook     *Outlook   `json:"outlook,omitempty"`    // of a dry run
+	Array       *Member    `json:"array,omitempty"`      // which job of an array it is
 
 	Claim []PlannedPlace `json:"claim,omitempty"` // where it goes on after it was told to move
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/internal/lasting"
 )
 
@@ -93,17 +94,26 @@ func (l *loop) decide(inputs ...Input) error {
 		return l.writes.Err(op)
 	}
 	effects := l.core.Step(l.o.Clock.Now(), inputs...)
+	var jobs []Job
+	var events []event.Event
+	for _, e := range effects {
+		if save, ok := e.(SaveJob); ok {
+			jobs, events = append(jobs, save.Job), append(events, save.Events...)
+		}
+	}
+	if len(jobs) > 0 {
+		if err := l.o.Store.UpdateJobs(context.WithoutCancel(l.ctx), jobs, events...); err != nil {
+			l.writes.Met(err, "job", jobs[0].ID)
+			l.broken = true
+			return errs.E(op, errs.Other, err)
+		}
+		l.writes.Over()
+		l.tell()
+	}
 	var refused error
 	for _, e := range effects {
 		switch e := e.(type) {
-		case SaveJob:
-			if err := l.o.Store.UpdateJob(context.WithoutCancel(l.ctx), e.Job, e.Events...); err != nil {
-				l.writes.Met(err, "job", e.Job.ID)
-				l.broken = true
-				return errs.E(op, errs.Other, err)
-			}
-			l.writes.Over()
-			l.tell()
+		case SaveJob: // written
 		case SavePast:
 			if err := l.o.Store.PutPast(context.WithoutCancel(l.ctx), e.Past); err != nil {
 				l.writes.Met(err) // the next one holds this one's too

@@ -109,6 +109,9 @@ func (j *Job) gang() sched.Gang {
 		Each: j.Spec.Resources.ask(), MaxRun: time.Duration(j.Spec.Timeout), Preemptible: j.Spec.Preemptible,
 		Topology: sched.Topology(j.Spec.Topology), Deferrable: j.Spec.Deferrable,
 	}
+	if j.Array != nil && j.Spec.Array != nil {
+		g.Array, g.ArrayLimit = j.Array.ID.String(), j.Spec.Array.Limit
+	}
 	if j.Spec.NotBefore != nil {
 		g.NotBefore = *j.Spec.NotBefore
 	}

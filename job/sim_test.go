@@ -11,6 +11,7 @@ import (
 	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/sched/queue"
@@ -79,7 +80,7 @@ func (s *sim) decide(torn int, inputs ...job.Input) (refused error) {
 				s.crash()
 				return nil
 			}
-			if err := s.store.UpdateJob(context.Background(), e.Job, e.Events...); err != nil {
+			if err := s.store.UpdateJobs(context.Background(), []job.Job{e.Job}, e.Events...); err != nil {
 				s.Fatal(err)
 			}
 			s.trace = append(s.trace, fmt.Sprintf("%v %d %s %d %q", s.now.Sub(time.Unix(50_000, 0)), e.Job.ID, e.Job.State, e.Job.Attempt, e.Job.Reason))
@@ -172,12 +173,16 @@ func (s *sim) submitBy(owner string, spec job.Spec) job.Job {
 	if err := spec.Validate(); err != nil {
 		s.Fatal(err)
 	}
-	j, err := s.store.CreateJob(context.Background(), job.New(spec, owner, s.now))
+	jobs, err := s.store.CreateJobs(context.Background(), job.Expand(job.New(spec, owner, s.now)), event.Event{})
 	if err != nil {
 		s.Fatal(err)
 	}
-	_ = s.step(0, job.Submitted{Job: j})
-	return j
+	var in []job.Input
+	for _, j := range jobs {
+		in = append(in, job.Submitted{Job: j})
+	}
+	_ = s.step(0, in...)
+	return jobs[0]
 }
 
 func (s *sim) get(id job.ID) job.Job {

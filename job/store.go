@@ -11,16 +11,19 @@ import (
 type Filter struct {
 	State State
 	Owner string
-	After ID // only jobs with a smaller ID
+	Array ID   // only the jobs of this array
+	Fold  bool // of each array only the first that the filter lets through, with its members by state
+	After ID   // only jobs with a smaller ID
 	Limit int
 }
 
 // Store keeps jobs. Each write commits the row, the audit entries and the outbox in one transaction.
 type Store interface {
-	// CreateJob gives the job its ID.
-	CreateJob(ctx context.Context, j Job, events ...event.Event) (Job, error)
-	// UpdateJob writes the whole record; a job that does not exist is errs.NotFound.
-	UpdateJob(ctx context.Context, j Job, events ...event.Event) error
+	// CreateJobs gives the jobs of one submission their IDs (Number) and accepts all or none. The event, of the subject
+	// "job/" and without data, is told of each.
+	CreateJobs(ctx context.Context, jobs []Job, e event.Event) ([]Job, error)
+	// UpdateJobs writes the whole records, all or none; a job that does not exist is errs.NotFound.
+	UpdateJobs(ctx context.Context, jobs []Job, events ...event.Event) error
 	GetJob(ctx context.Context, id ID) (Job, error)
 	ListJobs(ctx context.Context, f Filter) ([]Job, error)
 	// AppendMetrics adds points read from a task's journal up to offset; a batch that starts below the stored offset of

@@ -95,7 +95,7 @@ func (s Spec) Validate() error {
 	if err := id.CheckName("job", s.Name); err != nil {
 		return err
 	}
-	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.Topology.validate, s.checkTimes, s.checkEnv, s.checkSecrets, s.checkRefs} {
+	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.Topology.validate, s.checkTimes, s.checkArray, s.checkEnv, s.checkSecrets, s.checkRefs} {
 		if err := check(); err != nil {
 			return err
 		}

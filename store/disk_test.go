@@ -67,7 +67,7 @@ func TestOnAFullDiskNothingIsHalfWrittenAndTheMessageSaysSo(t *testing.T) {
 	kept := 0
 	for err == nil {
 		j := job.Job{Name: "a", Owner: "alice", State: job.Queued, Reason: strings.Repeat("x", 10_000)}
-		if _, err = s.CreateJob(t.Context(), j, event.New("jobs", "job.submitted", "job/", "user/alice", nil)); err == nil {
+		if _, err = s.CreateJobs(t.Context(), []job.Job{j}, event.New("jobs", "job.submitted", "job/", "user/alice", nil)); err == nil {
 			kept++
 		}
 	}

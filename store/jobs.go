@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -11,44 +12,64 @@ import (
 	"github.com/lineshaft/lineshaft/job"
 )
 
-// CreateJob gives the job its number; an event whose subject is "job/" gets the number and, without data, the record.
-func (d *DB) CreateJob(ctx context.Context, j job.Job, events ...event.Event) (job.Job, error) {
-	err := d.commit(ctx, "store.CreateJob", events, func(tx *sql.Tx, events []event.Event) error {
+// CreateJobs gives the jobs their numbers, in a row; the event is told of each, with its number and its record.
+func (d *DB) CreateJobs(ctx context.Context, jobs []job.Job, e event.Event) ([]job.Job, error) {
+	jobs = slices.Clone(jobs)
+	err := d.commit(ctx, "store.CreateJobs", slices.Repeat([]event.Event{e}, len(jobs)), func(tx *sql.Tx, events []event.Event) error {
 		var last sql.NullInt64
 		if err := tx.QueryRowContext(ctx, `SELECT MAX(id) FROM jobs`).Scan(&last); err != nil {
 			return err
 		}
-		j.ID = job.ID(last.Int64 + 1)
-		body, err := encode(j)
+		job.Number(jobs, job.ID(last.Int64+1))
+		insert, err := tx.PrepareContext(ctx, `INSERT INTO jobs (id, owner, state, body, array_id) VALUES ($1, $2, $3, $4, $5)`)
 		if err != nil {
 			return err
 		}
-		for i := range events {
-			if events[i].Subject == "job/" || events[i].Subject == "job/0" {
-				events[i].Subject = "job/" + j.ID.String()
-				events[i].Data = json.RawMessage(body)
+		defer insert.Close()
+		for i, j := range jobs {
+			body, err := encode(j)
+			if err != nil {
+				return err
+			}
+			events[i].Subject, events[i].Data = "job/"+j.ID.String(), json.RawMessage(body)
+			if _, err := insert.ExecContext(ctx, int64(j.ID), j.Owner, string(j.State), body, arrayOf(j)); err != nil {
+				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO jobs (id, owner, state, body) VALUES ($1, $2, $3, $4)`, int64(j.ID), j.Owner, string(j.State), body)
-		return err
+		return nil
 	})
-	return j, err
+	return jobs, err
 }
 
-// UpdateJob writes the whole record.
-func (d *DB) UpdateJob(ctx context.Context, j job.Job, events ...event.Event) error {
-	const op = "store.UpdateJob"
+// arrayOf is the number of the job's array, 0 of one that is in none.
+func arrayOf(j job.Job) int64 {
+	if j.Array == nil {
+		return 0
+	}
+	return int64(j.Array.ID)
+}
+
+// UpdateJobs writes the whole records.
+func (d *DB) UpdateJobs(ctx context.Context, jobs []job.Job, events ...event.Event) error {
+	const op = "store.UpdateJobs"
 	return d.commit(ctx, op, events, func(tx *sql.Tx, _ []event.Event) error {
-		body, err := encode(j)
+		update, err := tx.PrepareContext(ctx, `UPDATE jobs SET owner = $1, state = $2, body = $3 WHERE id = $4`)
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE jobs SET owner = $1, state = $2, body = $3 WHERE id = $4`, j.Owner, string(j.State), body, int64(j.ID))
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return errors2(op, err, "no job %d", j.ID)
+		defer update.Close()
+		for _, j := range jobs {
+			body, err := encode(j)
+			if err != nil {
+				return err
+			}
+			res, err := update.ExecContext(ctx, j.Owner, string(j.State), body, int64(j.ID))
+			if err != nil {
+				return err
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 0 {
+				return errors2(op, err, "no job %d", j.ID)
+			}
 		}
 		return nil
 	})
@@ -74,11 +95,26 @@ func (d *DB) GetJob(ctx context.Context, id job.ID) (job.Job, error) {
 
 // ListJobs lists newest first.
 func (d *DB) ListJobs(ctx context.Context, f job.Filter) ([]job.Job, error) {
+	const op = "store.ListJobs"
+	fold := 0
+	if f.Fold {
+		fold = 1
+	}
 	list, err := scanAll[job.Job](d.db.QueryContext(ctx,
-		`SELECT body FROM jobs WHERE ($1 = '' OR state = $1) AND ($2 = '' OR owner = $2) AND ($3 = 0 OR id < $3) ORDER BY id DESC LIMIT $4`,
-		string(f.State), f.Owner, int64(f.After), limitOr(f.Limit, 10_000)))
+		`SELECT body FROM jobs WHERE ($1 = '' OR state = $1) AND ($2 = '' OR owner = $2) AND ($3 = 0 OR id < $3) AND ($5 = 0 OR array_id = $5)
+			AND ($6 = 0 OR array_id = 0 OR NOT EXISTS (
+				SELECT 1 FROM jobs AS other WHERE other.array_id = jobs.array_id AND other.id < jobs.id AND ($1 = '' OR other.state = $1)))
+			ORDER BY id DESC LIMIT $4`,
+		string(f.State), f.Owner, int64(f.After), limitOr(f.Limit, 10_000), int64(f.Array), fold))
 	if err != nil {
-		return nil, fault("store.ListJobs", err)
+		return nil, fault(op, err)
+	}
+	for i := range list {
+		if m := list[i].Array; m != nil && f.Fold {
+			if m.Members, err = countStates(d.db.QueryContext(ctx, `SELECT state, COUNT(*) FROM jobs WHERE array_id = $1 GROUP BY state`, int64(m.ID))); err != nil {
+				return nil, fault(op, err)
+			}
+		}
 	}
 	return list, nil
 }
@@ -157,10 +193,14 @@ var _ job.Store = (*DB)(nil)
 
 // CountJobs counts all jobs by state; states that no job is in are absent.
 func (d *DB) CountJobs(ctx context.Context) (map[job.State]int, error) {
-	const op = "store.CountJobs"
-	rows, err := d.db.QueryContext(ctx, `SELECT state, COUNT(*) FROM jobs GROUP BY state`)
+	out, err := countStates(d.db.QueryContext(ctx, `SELECT state, COUNT(*) FROM jobs GROUP BY state`))
+	return out, fault2("store.CountJobs", err)
+}
+
+// countStates reads rows of a state and a number.
+func countStates(rows *sql.Rows, err error) (map[job.State]int, error) {
 	if err != nil {
-		return nil, fault(op, err)
+		return nil, err
 	}
 	defer rows.Close()
 	out := map[job.State]int{}
@@ -168,9 +208,9 @@ func (d *DB) CountJobs(ctx context.Context) (map[job.State]int, error) {
 		var state string
 		var n int
 		if err := rows.Scan(&state, &n); err != nil {
-			return nil, fault(op, err)
+			return nil, err
 		}
 		out[job.State(state)] = n
 	}
-	return out, fault2(op, rows.Err())
+	return out, rows.Err()
 }

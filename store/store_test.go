@@ -33,7 +33,8 @@ func fresh(t *testing.T) *store.DB { return open(t, filepath.Join(t.TempDir(), "
 
 func submitted(s *store.DB, name string) (job.Job, error) {
 	j := job.Job{Name: name, Kind: job.Command, Owner: "alice", State: job.Queued, Created: start}
-	return s.CreateJob(context.Background(), j, event.Event{Topic: "jobs", Kind: "job.submitted", Subject: "job/", Actor: "user/alice"})
+	made, err := s.CreateJobs(context.Background(), []job.Job{j}, event.Event{Topic: "jobs", Kind: "job.submitted", Subject: "job/", Actor: "user/alice"})
+	return made[0], err
 }
 
 func TestAJobGetsTheNextNumberAndItsEventCarriesIt(t *testing.T) {
@@ -56,7 +57,7 @@ func TestAJobGetsTheNextNumberAndItsEventCarriesIt(t *testing.T) {
 	if _, err := s.GetJob(t.Context(), 99); !errs.Is(err, errs.NotFound) {
 		t.Errorf("an unknown job gave %v", err)
 	}
-	if err := s.UpdateJob(t.Context(), job.Job{ID: 99}); !errs.Is(err, errs.NotFound) {
+	if err := s.UpdateJobs(t.Context(), []job.Job{{ID: 99}}); !errs.Is(err, errs.NotFound) {
 		t.Errorf("updating an unknown job gave %v", err)
 	}
 }

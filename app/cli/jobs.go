@@ -15,6 +15,7 @@ import (
 
 func jobsCommand(e *env) *cobra.Command {
 	var f job.Filter
+	var flat bool
 	states := []string{"queued", "starting", "running", "stopping", "succeeded", "failed", "canceled"}
 	list := listing[job.Job]{
 		topic: "jobs",
@@ -24,24 +25,34 @@ func jobsCommand(e *env) *cobra.Command {
 					return nil, err
 				}
 			}
+			f.Fold = f.Array == 0 && !flat
 			return c.Jobs(ctx, f)
 		},
 		table: func(jobs []job.Job) *table {
 			t := newTable("no jobs; `lineshaft submit FILE` or `lineshaft run -- CMD` makes one", "ID>", "NAME", "KIND", "STATE", "PROGRESS", "AGE>", "TOOK>", "OWNER", "REASON")
 			for _, j := range jobs {
-				t.row(j.ID, j.Name, j.Kind, j.State, progressOf(j), e.age(j.Created), e.took(j), j.Owner, j.Reason)
+				if m := j.Array; m != nil && m.Members != nil {
+					t.row("array/"+m.ID.String(), j.Name, j.Kind, folded(m), members(m), e.age(j.Created), "", j.Owner, "")
+					continue
+				}
+				t.row(j.ID, nameOf(j), j.Kind, j.State, progressOf(j), e.age(j.Created), e.took(j), j.Owner, j.Reason)
 			}
 			return t
 		},
 	}.command(e, &cobra.Command{Use: "list", Short: "List jobs, newest first"})
 	list.Flags().StringVar((*string)(&f.State), "state", "", "only jobs in this `state`: "+strings.Join(states, ", "))
 	list.Flags().StringVar(&f.Owner, "owner", "", "only jobs of this `account`")
+	list.Flags().Int64Var((*int64)(&f.Array), "array", 0, "only the jobs of this array, by its `number`")
+	list.Flags().BoolVar(&flat, "flat", false, "list the jobs of arrays one by one")
 	list.Flags().IntVar(&f.Limit, "limit", 50, "at most this `number`")
 	show := &cobra.Command{
 		Use: "show JOB", Aliases: []string{"get"},
-		Short: "Show one job",
+		Short: "Show one job, or an array as array/ID",
 		Args:  takes, ValidArgsFunction: e.completeJobs(),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if id, ok := arrayID(args[0]); ok {
+				return e.showArray(cmd.Context(), id)
+			}
 			c, id, err := e.job(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -106,7 +117,7 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 	if j.Spec.Timeout > 0 {
 		timeout = time.Duration(j.Spec.Timeout).String()
 	}
-	e.details(w, "job", j.ID, "name", j.Name, "kind", j.Kind, "state", j.State, "reason", j.Reason, "owner", j.Owner,
+	e.details(w, "job", j.ID, "array", memberOf(j), "name", j.Name, "kind", j.Kind, "state", j.State, "reason", j.Reason, "owner", j.Owner,
 		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks(j.Spec.Resources), "together", together(j.Spec), "timeout", timeout,
 		"not before", e.whenPtr(j.Spec.NotBefore), "deadline", e.whenPtr(j.Spec.Deadline), "deferrable", deferrable(j.Spec),
 		"attempt", attempt, "progress", progressOf(j), "model", made,

@@ -15,6 +15,9 @@ import (
 // jobID finds the job that is meant; a name means its newest job.
 func jobID(ctx context.Context, c *client.Client, ref string) (job.ID, error) {
 	const op = "cli.jobID"
+	if strings.HasPrefix(ref, "array/") {
+		return 0, errs.Errorf(op, errs.Invalid, "%q is an array, and this is for one job: `lineshaft jobs show %s` lists its jobs", ref, ref)
+	}
 	text := strings.TrimPrefix(ref, "job/")
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
 		return job.ID(n), nil

@@ -21,6 +21,7 @@ type runFlags struct {
 	spec         job.Spec
 	sizes        map[string]*string // by flag, as they are written
 	topology     string
+	array        job.Array
 	notBefore    string
 	deadline     string
 	timeout      time.Duration
@@ -69,6 +70,8 @@ func (o *runFlags) flags(cmd *cobra.Command) {
 	size("accelerator-memory", "`size` of the memory that each has at least; with --share what it takes of it")
 	f.Float64Var(&r.Share, "share", 0, "`part` of one accelerator, such as 0.25, which others share")
 	f.IntVar(&o.spec.Tasks, "tasks", 0, "`number` of processes that start together (default 1)")
+	f.IntVar(&o.array.Count, "array", 0, "make it this `number` of jobs, each with its place in LINESHAFT_ARRAY_INDEX; implies --detach")
+	f.IntVar(&o.array.Limit, "array-limit", 0, "at most this `number` of them run at once")
 	f.StringVar(&o.topology, "topology", "", "`level` that its processes share where they can: domain, node or rack; 'rack,hard' rather waits")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "`NAME=VALUE` in its environment; for what is secret see --secret")
 	f.StringArrayVar(&o.secrets, "secret", nil, "a stored secret as `NAME=VARIABLE` in its environment or NAME=/FILE in memory")
@@ -117,6 +120,9 @@ func (o *runFlags) text(command []string) ([]byte, error) {
 			return nil, errs.Errorf(op, errs.Invalid, "--%s: %v", at.name, err)
 		}
 		*at.dst = &v
+	}
+	if o.array.Count != 0 || o.array.Limit != 0 {
+		s.Array = &o.array
 	}
 	s.Env = map[string]string{}
 	for _, pair := range o.env {
@@ -198,7 +204,7 @@ func (o *runFlags) run(ctx context.Context, e *env, command []string) error {
 	if err != nil {
 		return err
 	}
-	if o.dry || o.detach {
+	if o.dry || o.detach || j.Array != nil {
 		return e.submitted(j, o.dry)
 	}
 	e.note("job/%d %s", j.ID, j.Name)

@@ -43,7 +43,7 @@ fails when the job does; ctrl-C leaves the job running.`,
 			if err != nil {
 				return err
 			}
-			if o.dry || !o.follow {
+			if o.dry || !o.follow || j.Array != nil {
 				return e.submitted(j, o.dry)
 			}
 			e.note("job/%d %s: following; ctrl-C leaves it running", j.ID, j.Name)
@@ -63,11 +63,18 @@ func (e *env) submitted(j job.Job, dry bool) error {
 		for _, r := range j.Reasons {
 			reason += "\n  " + r.Constraint + ": needs " + r.Needed + ", offered " + r.Offered
 		}
-		err := e.done(j, true, "%s job %s would be accepted: %s", j.Kind, j.Name, clean(reason))
+		what := string(j.Kind) + " job "
+		if j.Array != nil {
+			what = "array of " + count(j.Array.Count, "job") + " "
+		}
+		err := e.done(j, true, "%s%s would be accepted: %s", what, j.Name, clean(reason))
 		if e.human() {
 			e.expect(e.out, j.Outlook)
 		}
 		return err
+	}
+	if m := j.Array; m != nil {
+		return e.done(j, false, "array/%d %s: %s, job/%d to job/%d; `lineshaft jobs show array/%d` shows how they get on", m.ID, j.Name, count(m.Count, "job"), j.ID, j.ID+job.ID(m.Count)-1, m.ID)
 	}
 	return e.done(j, false, "job/%d %s is %s; follow it with `lineshaft logs -f %d`", j.ID, j.Name, j.State, j.ID)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lineshaft/lineshaft/client"
 	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
@@ -26,10 +27,11 @@ func whyCommand(e *env) *cobra.Command {
 			switch kind, name, ok := strings.Cut(args[0], "/"); {
 			case ok && kind == "action":
 				return e.whyAction(cmd.Context(), name)
+			case ok && kind == "array":
 			case ok && kind != "job":
-				return errs.Errorf("cli.why", errs.Unsupported, "%q: `lineshaft why job/ID` explains a job, `lineshaft why action/ID` what the loop did", args[0])
+				return errs.Errorf("cli.why", errs.Unsupported, "%q: `lineshaft why job/ID` explains a job, `lineshaft why array/ID` the first of an array that waits, `lineshaft why action/ID` what the loop did", args[0])
 			}
-			c, id, err := e.job(cmd.Context(), args[0])
+			c, id, err := e.whyOf(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -40,6 +42,20 @@ func whyCommand(e *env) *cobra.Command {
 			return e.show(x, func(w io.Writer) { e.explain(w, x) })
 		},
 	}
+}
+
+// whyOf finds the job that is to be explained.
+func (e *env) whyOf(ctx context.Context, ref string) (*client.Client, job.ID, error) {
+	array, ok := arrayID(ref)
+	if !ok {
+		return e.job(ctx, ref)
+	}
+	c, err := e.connect()
+	if err != nil {
+		return nil, 0, err
+	}
+	id, err := e.waiting(ctx, c, array)
+	return c, id, err
 }
 
 // whyAction prints what an action of the loop rests on and what came of it.

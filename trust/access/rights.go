@@ -184,6 +184,7 @@ func grantable(kind string) bool { return !gives("update", kind) }
 func Missing(r Resource) error {
 	hint := map[string]string{
 		"job":     "no job %s; `lineshaft jobs` lists them",
+		"array":   "no array %s; `lineshaft jobs` lists them",
 		"model":   "no model %q; `lineshaft models list` lists them",
 		"data":    "no data set %q; `lineshaft data list` lists them, `lineshaft data import` adds one",
 		"service": "no model %q is in service; `lineshaft deploy %[1]s` puts it there",

@@ -1,0 +1,4 @@
+package job
+
+// Expand is for tests that stand for the runner.
+var Expand = expand
