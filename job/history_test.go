@@ -287,7 +287,7 @@ func runHistory(t *testing.T, seed uint64, steps int) *history {
 
 func TestNoHistoryBreaksTheInvariants(t *testing.T) {
 	seen, moved := map[string]bool{}, false
-	for seed := range uint64(60) {
+	for seed := range uint64(40) {
 		h := runHistory(t, seed, 250)
 		for _, line := range h.trace {
 			seen[strings.Fields(line)[2]] = true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
@@ -112,12 +113,12 @@ func TestPastUseIsWrittenWithWhatChangesItAndAtMostOnceAMinute(t *testing.T) {
 			}
 		}
 	}
-	j, err := s.store.CreateJob(context.Background(), job.New(command("a").Defaults(), "ann", s.now))
+	jobs, err := s.store.CreateJobs(context.Background(), []job.Job{job.New(command("a").Defaults(), "ann", s.now)}, event.Event{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.now = s.now.Add(time.Hour)
-	count(job.Submitted{Job: j})
+	count(job.Submitted{Job: jobs[0]})
 	count(job.PlanTick{Nodes: s.nodes})
 	for range 1000 {
 		s.now = s.now.Add(500 * time.Millisecond)

@@ -33,11 +33,11 @@ export const useOverview = () => useQuery({ queryKey: ['overview'], queryFn: ({ 
 
 const pageSize = 100;
 
-/** The jobs, newest first, page by page. */
-export const useJobs = (state: JobState | '') =>
+/** The jobs, newest first, page by page: each array as one line, or the jobs of one array. */
+export const useJobs = (state: JobState | '', array = 0) =>
   useInfiniteQuery({
-    queryKey: ['jobs', state],
-    queryFn: ({ pageParam, signal }) => get<List<Job>>(query('/jobs', { state, limit: pageSize, after: pageParam }), signal),
+    queryKey: ['jobs', state, array],
+    queryFn: ({ pageParam, signal }) => get<List<Job>>(query('/jobs', { state, ...(array ? { array } : { fold: 'true' }), limit: pageSize, after: pageParam }), signal),
     initialPageParam: '',
     getNextPageParam: (page) => page.next || undefined,
     placeholderData: keepPreviousData,
@@ -95,8 +95,9 @@ const isJob = (data: unknown): data is Job => typeof data === 'object' && data !
 type Pages<T> = { pages: List<T>[]; pageParams: unknown[] };
 
 /** Puts a job's new record in its place in a list, or at its head when it is new and belongs there. */
-export function putJob(old: Pages<Job> | undefined, j: Job, state: JobState | ''): Pages<Job> | undefined {
-  if (!old) return old;
+export function putJob(old: Pages<Job> | undefined, j: Job, state: JobState | '', array = 0): Pages<Job> | undefined {
+  // How many of an array are in each state is asked for again; a line of its own a member has only in its array's list.
+  if (!old || (j.array && !array) || (array && j.array?.id !== array)) return old;
   let found = false;
   const pages = old.pages.map((page) => ({
     ...page,
@@ -144,7 +145,7 @@ export function applier(client: QueryClient, wait = 400) {
           const j = e.data;
           client.setQueryData<Job>(['job', j.id], (old) => (old ? j : old));
           for (const [key] of client.getQueriesData({ queryKey: ['jobs'] })) {
-            client.setQueryData<Pages<Job>>(key, (old) => putJob(old, j, (key[1] as JobState) ?? ''));
+            client.setQueryData<Pages<Job>>(key, (old) => putJob(old, j, (key[1] as JobState) ?? '', (key[2] as number) ?? 0));
           }
           stale('metrics', j.id);
           if (!quiet) {

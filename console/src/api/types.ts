@@ -22,6 +22,7 @@ export interface Resources {
 }
 export interface Spec {
   name: string; kind?: string; command?: string[]; data?: string[]; train?: unknown; tasks?: number; resources: Resources;
+  array?: { count?: number; over?: Record<string, string[]>; limit?: number };
   topology?: { level: 'domain' | 'node' | 'rack'; hard?: boolean };
   register?: string; [other: string]: unknown;
 }
@@ -29,8 +30,10 @@ export interface Job {
   id: number; name: string; kind: 'train' | 'command' | 'service'; owner: string; state: JobState; reason: string; priority: number; spec: Spec;
   attempt: number; retries_left: number; created: string; started?: string; finished?: string;
   progress?: Progress; tasks: Task[] | null; model?: { name: string; version: number }; reasons?: Reason[]; not_before?: string;
-  outlook?: Outlook;
+  outlook?: Outlook; array?: Member;
 }
+/** Which job of which array it is; members are counted where a list shows the array as one line. */
+export interface Member { id: number; index: number; count: number; members?: Partial<Record<JobState, number>> }
 export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null; outlook?: Outlook }
 /** What a waiting job can expect. */
 export interface Outlook {

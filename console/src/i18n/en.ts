@@ -79,6 +79,8 @@ export const en = {
   curves: 'Training curves', metrics: 'Metrics', epoch_seconds: 'Seconds an epoch', 'curves.epochs': 'by epoch', 'curves.steps': 'by step', 'curves.soon': 'The curves begin with the first points of the run.', 'curves.empty': 'This job has written no metrics.',
   log: 'Log', 'log.follow': 'Follow', 'log.not_started': 'The task has not started yet.', 'log.empty': 'The task wrote nothing.', 'log.waiting': 'Nothing written yet.',
   'task.restarts': '{n} restarts', replicas: 'Replicas', 'replicas.less': 'One replica less', 'replicas.more': 'One replica more', 'task.pid': 'Process', 'task.exit': 'Exit code', 'resources.accelerators': '{n} accelerators',
+  array: 'Array', 'array.title': 'Array {id}', 'array.jobs': '{n} jobs', 'array.limit': 'at most {n} at once', 'array.member': 'job {index} of 0–{last} of array {id}', 'array.cancel': 'Cancel the array',
+  'array.cancel.title': 'Cancel array {id}?', 'array.cancel.text': 'All its jobs that have not ended get a signal to end and, after the grace period, are killed.', 'array.cancel.done': 'Array {id} is being canceled',
   'resources.share': '{n} of an accelerator', 'topology.hard': 'in one {level}', 'topology.soft': 'in one {level}, where possible', 'topology.domain': 'accelerator domain', 'topology.node': 'node', 'topology.rack': 'rack',
   'submit.title': 'Submit a job', 'submit.spec': 'Specification', 'submit.sample': 'Start from', 'submit.key': 'Ctrl + Enter submits', 'submit.preview': 'Dry run', 'submit.checking': 'checking…',
   'submit.valid': 'The specification is valid.', 'submit.place': 'Line {line}, column {column} of the specification.',

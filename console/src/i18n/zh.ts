@@ -74,6 +74,8 @@ export const zh: Plural = {
   curves: '训练曲线', metrics: '指标', epoch_seconds: '每轮秒数', 'curves.epochs': '按轮次', 'curves.steps': '按步数', 'curves.soon': '训练写出首批指标后即显示曲线。', 'curves.empty': '此作业没有写出指标。',
   log: '日志', 'log.follow': '跟随', 'log.not_started': '任务尚未开始。', 'log.empty': '任务没有输出。', 'log.waiting': '暂无输出。',
   'task.restarts': '重启 {n} 次', replicas: '副本', 'replicas.less': '减少一个副本', 'replicas.more': '增加一个副本', 'task.pid': '进程', 'task.exit': '退出码', 'resources.accelerators': '{n} 张加速卡',
+  array: '作业数组', 'array.title': '作业数组 {id}', 'array.jobs': '{n} 个作业', 'array.limit': '最多同时 {n} 个', 'array.member': '作业数组 {id} 的第 {index} 个（0–{last}）', 'array.cancel': '取消整个数组',
+  'array.cancel.title': '取消作业数组 {id}？', 'array.cancel.text': '尚未结束的作业都会收到结束信号，宽限期过后被强制终止。', 'array.cancel.done': '作业数组 {id} 正在取消',
   'resources.share': '{n} 张加速卡', 'topology.hard': '同一{level}', 'topology.soft': '尽量同一{level}', 'topology.domain': '加速卡互联域', 'topology.node': '节点', 'topology.rack': '机柜',
   'submit.title': '提交作业', 'submit.spec': '作业规格', 'submit.sample': '示例', 'submit.key': 'Ctrl + Enter 提交', 'submit.preview': '试运行', 'submit.checking': '检查中…',
   'submit.valid': '规格有效。', 'submit.place': '位于规格第 {line} 行第 {column} 列。',

@@ -14,6 +14,7 @@ import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } fr
 import { Reasons } from '../ui/reasons';
 import { kind } from '../ui/words';
 import { readable, yaml } from '../ui/yaml';
+import { values } from './job/Array';
 import { Curves } from './job/Curves';
 import { Log } from './job/Log';
 import { Outlook } from './job/Outlook';
@@ -190,6 +191,7 @@ function Details({ j }: { j: Record }) {
     <Card title={t('details')}>
       <dl className="facts b">
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
+        {j.array && <><dt>{t('array')}</dt><dd><Link to={`/jobs?array=${j.array.id}`}>{t('array.member', { index: j.array.index, last: j.array.count - 1, id: j.array.id })}</Link>{values(j).map(([k, v]) => <span key={k} className="mono dim"> {k}={v}</span>)}</dd></>}
         <dt>{t('created')}</dt><dd>{fullTime(j.created, lang)}</dd>
         {j.started && <><dt>{t('started')}</dt><dd>{fullTime(j.started, lang)}</dd></>}
         {j.finished && <><dt>{t('finished')}</dt><dd>{fullTime(j.finished, lang)}</dd></>}

@@ -52,7 +52,7 @@ export default function Submit() {
       const job = await send(text, false);
       sessionStorage.removeItem('lineshaft.draft');
       void client.invalidateQueries({ queryKey: ['jobs'] });
-      void navigate(`/jobs/${job.id}`);
+      void navigate(job.array ? `/jobs?array=${job.array.id}` : `/jobs/${job.id}`);
     } catch (err) {
       setError(err);
       setPreview(undefined);
@@ -102,6 +102,7 @@ function Preview({ j }: { j: Job }) {
         <dt>{t('name')}</dt><dd>{j.name}</dd>
         <dt>{t('kind')}</dt><dd>{kind(t, j.kind)}</dd>
         <dt>{t('tasks')}</dt><dd>{number(j.tasks?.length ?? j.spec.tasks ?? 1, lang)}</dd>
+        {j.array && <><dt>{t('array')}</dt><dd>{t('array.jobs', { n: number(j.array.count, lang) })}{!!j.spec.array?.limit && ` · ${t('array.limit', { n: number(j.spec.array.limit, lang) })}`}</dd></>}
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
         {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
         {j.spec.register && <><dt>{t('model')}</dt><dd className="mono">{j.spec.register}</dd></>}
