@@ -29,6 +29,7 @@ type Jobs interface {
 	RetryArray(ctx context.Context, actor string, id job.ID) (job.Job, error)
 	SetReplicas(ctx context.Context, actor string, id job.ID, n int) (job.Job, error)
 	Why(ctx context.Context, id job.ID) (job.Explanation, error)
+	Uses(ctx context.Context, id job.ID) ([]job.Use, error)
 	Plan(ctx context.Context) (job.PlanView, error)
 	Metrics(ctx context.Context, id job.ID, after int64, limit int) ([]job.Metric, error)
 	Logs(ctx context.Context, id job.ID, task int, offset int64, follow bool) (io.ReadCloser, error)
@@ -58,6 +59,7 @@ func (s *server) jobRoutes() {
 	get(s, "/jobs", "List jobs, newest first", s.listJobs)
 	get(s, "/jobs/{id}", "One job", func(ctx context.Context, in *JobPath) (job.Job, error) { return s.job(ctx, in.ID, "read") })
 	get(s, "/jobs/{id}/why", "Why a job is as it is", s.whyJob)
+	get(s, "/jobs/{id}/usage", "What a job's running tasks use, are granted and were promised", s.jobUsage)
 	get(s, "/plan", "What runs and until when, what waits for what, and how the queues share", s.plan)
 	get(s, "/jobs/{id}/metrics", "A job's curves, in the order in which the points came", s.jobMetrics)
 	send(s, route{method: http.MethodPost, path: "/jobs/{id}/cancel", summary: "End a job"}, s.cancelJob)
@@ -170,6 +172,14 @@ func (s *server) whyJob(ctx context.Context, in *JobPath) (job.Explanation, erro
 		return job.Explanation{}, err
 	}
 	return s.o.Jobs.Why(ctx, in.ID)
+}
+
+func (s *server) jobUsage(ctx context.Context, in *JobPath) (Page[job.Use], error) {
+	if _, err := s.job(ctx, in.ID, "read"); err != nil {
+		return Page[job.Use]{}, err
+	}
+	uses, err := s.o.Jobs.Uses(ctx, in.ID)
+	return Page[job.Use]{Items: filled(uses)}, err
 }
 
 // plan leaves out the jobs of which the caller may not know; the queues' sums have them in.

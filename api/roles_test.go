@@ -91,6 +91,7 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/plan", "", [...]int{ok, ok, ok, ok, no, in}},
 		{"GET", "/jobs/1", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/why", "", [...]int{ok, ok, ok, ok, gone, in}},
+		{"GET", "/jobs/1/usage", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/metrics", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/logs", "", [...]int{ok, ok, ok, ok, gone, in}},
 		{"GET", "/jobs/1/exec", "", [...]int{400, 400, no, no, gone, in}},

@@ -184,7 +184,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	}
 	s.jobs = job.NewRunner(job.Options{
 		Solver: solver,
-		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Clock: s.clock, Log: s.log,
+		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Meters: s.tasks, Clock: s.clock, Log: s.log,
 		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: site,
 	})
 	return nil
@@ -241,8 +241,8 @@ func node(f exec.Facts) fleet.Node {
 
 func (s *Server) openLoop(context.Context, Options) error {
 	s.loop = control.NewRunner(control.Options{
-		Store: s.db, Jobs: s.jobs, Clock: s.clock, Log: s.log,
-		Policies: []control.Policy{control.Restart(control.RestartOptions{})},
+		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Clock: s.clock, Log: s.log,
+		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{})},
 	})
 	return nil
 }

@@ -90,6 +90,12 @@ func (c *Client) Why(ctx context.Context, id job.ID) (job.Explanation, error) {
 	return get[job.Explanation](ctx, c, jobPath(id)+"/why", nil)
 }
 
+// Uses tells what a job's running tasks use, are granted and were promised.
+func (c *Client) Uses(ctx context.Context, id job.ID) ([]job.Use, error) {
+	page, err := get[api.Page[job.Use]](ctx, c, jobPath(id)+"/usage", nil)
+	return page.Items, err
+}
+
 // Plan is what runs, what waits, and how the queues share.
 func (c *Client) Plan(ctx context.Context) (job.PlanView, error) {
 	return get[job.PlanView](ctx, c, base+"/plan", nil)

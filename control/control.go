@@ -78,19 +78,21 @@ func (s ActionState) Open() bool { return s != Verified && s != Failed }
 
 // Action is one thing that a policy wants done, from the proposal to its outcome.
 type Action struct {
-	ID       string      `json:"id"` // of what it is about: act_restart_12_0_3
-	Time     time.Time   `json:"time"`
-	Policy   string      `json:"policy"`
-	Mode     Mode        `json:"mode"`    // of the policy when it was proposed
-	Subject  string      `json:"subject"` // job/12
-	Verb     string      `json:"verb"`    // restart_task
-	Target   Target      `json:"target"`
-	Reasons  []string    `json:"reasons"`
-	Evidence []Fact      `json:"evidence"`
-	State    ActionState `json:"state"`
-	Outcome  string      `json:"outcome"`
-	Hold     bool        `json:"hold,omitempty"` // a person decides, whatever the mode
-	By       string      `json:"by,omitempty"`   // who approved it
+	ID       string       `json:"id"` // of what it is about: act_restart_12_0_3
+	Time     time.Time    `json:"time"`
+	Policy   string       `json:"policy"`
+	Mode     Mode         `json:"mode"`    // of the policy when it was proposed
+	Subject  string       `json:"subject"` // job/12
+	Verb     string       `json:"verb"`    // restart_task
+	Target   Target       `json:"target"`
+	Grant    *GrantChange `json:"grant,omitempty"` // of adjust_grant
+	Reasons  []string     `json:"reasons"`
+	Evidence []Fact       `json:"evidence"`
+	State    ActionState  `json:"state"`
+	Outcome  string       `json:"outcome"`
+	Hold     bool         `json:"hold,omitempty"`   // a person decides, whatever the mode
+	By       string       `json:"by,omitempty"`     // who approved it
+	Return   bool         `json:"return,omitempty"` // it gives back what was promised: nobody need approve it
 
 	NotBefore time.Time `json:"not_before,omitzero"` // the earliest time to apply it
 	Changed   time.Time `json:"changed"`             // when it came into its state
@@ -103,6 +105,14 @@ type Target struct {
 	Attempt int    `json:"attempt,omitempty"` // the one that died
 }
 
+// GrantChange is one resource of a running task of which it may use more or less.
+type GrantChange struct {
+	Resource string    `json:"resource"`
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Change   job.Grant `json:"change"`
+}
+
 // Fact is one piece of what a decision rests on.
 type Fact struct {
 	Name  string `json:"name"`
@@ -113,6 +123,7 @@ type Fact struct {
 type State struct {
 	Now     time.Time
 	Jobs    []job.Job // that have not ended, by ID
+	Uses    []job.Use // of the tasks that run, as far as they are measured, by job and task
 	Actions []Action  // open ones, and closed ones as long as they matter; oldest first
 }
 

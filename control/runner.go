@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,10 +23,19 @@ type Jobs interface {
 	Changed() <-chan struct{}
 }
 
-// Options are what a Runner works with. Tick may be zero.
+// Tasks is what the loop needs to let grants follow need; job.Runner is one.
+type Tasks interface {
+	// Uses tells what the running tasks of all jobs use, with 0.
+	Uses(ctx context.Context, id job.ID) ([]job.Use, error)
+	// AdjustGrant does the same when it is asked again for the same.
+	AdjustGrant(ctx context.Context, actor string, id job.ID, index, attempt int, change job.Grant) error
+}
+
+// Options are what a Runner works with. Tick may be zero, Tasks nil.
 type Options struct {
 	Store    Store
 	Jobs     Jobs
+	Tasks    Tasks
 	Policies []Policy
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -89,8 +99,20 @@ func (r *Runner) Approve(ctx context.Context, actor, id string) (out Action, err
 }
 
 // SetMode changes how far a policy may go.
+//
+// Where grants no longer follow need by themselves, tasks get back what they were promised.
 func (r *Runner) SetMode(ctx context.Context, actor, policy string, m Mode) error {
-	return r.call(ctx, func(l *loop) error { return l.step(ModeSet{Policy: policy, Mode: m, Actor: actor}) })
+	err := r.call(ctx, func(l *loop) error { return l.step(ModeSet{Policy: policy, Mode: m, Actor: actor}) })
+	if err != nil || policy != grantsName || m == Act || r.o.Tasks == nil {
+		return err
+	}
+	uses, err := r.o.Tasks.Uses(ctx, 0)
+	for _, u := range uses {
+		if u.Grant != u.Promise {
+			err = errors.Join(err, r.o.Tasks.AdjustGrant(ctx, actor, u.Job, u.Task, u.Attempt, u.Promise))
+		}
+	}
+	return errs.E("control.SetMode", errs.Other, err)
 }
 
 // call runs do on the runner's goroutine. Once it has begun it is waited for, so that the answer is the truth.
@@ -183,6 +205,14 @@ func (l *loop) tick() {
 		l.changed = next
 		inputs = append(inputs, Seen{jobs})
 	}
+	if l.o.Tasks != nil {
+		uses, err := l.o.Tasks.Uses(l.ctx, 0)
+		if err != nil {
+			l.writes.Met(err)
+			return
+		}
+		inputs = append(inputs, Measured{uses})
+	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell
 }
 
@@ -236,6 +266,9 @@ func (l *loop) apply(a Action) {
 	if a.Verb == restartTask {
 		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
 	}
+	if a.Verb == adjustGrant && a.Grant != nil && l.o.Tasks != nil {
+		err = l.o.Tasks.AdjustGrant(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt, a.Grant.Change)
+	}
 	d := Done{ID: a.ID}
 	if err != nil {
 		d.Reason = err.Error()
@@ -250,4 +283,7 @@ func (l *loop) apply(a Action) {
 	}
 }
 
-var _ Jobs = (*job.Runner)(nil)
+var (
+	_ Jobs  = (*job.Runner)(nil)
+	_ Tasks = (*job.Runner)(nil)
+)

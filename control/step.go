@@ -17,6 +17,8 @@ type Input interface{ input() }
 type (
 	// Seen is every job that has not ended, as it is now, by ID.
 	Seen struct{ Jobs []job.Job }
+	// Measured is what the running tasks use.
+	Measured struct{ Uses []job.Use }
 	// Approved lets a proposed action go ahead.
 	Approved struct{ ID, Actor string }
 	// ModeSet changes how far a policy may go.
@@ -35,6 +37,7 @@ type (
 )
 
 func (Seen) input()     {}
+func (Measured) input() {}
 func (Approved) input() {}
 func (ModeSet) input()  {}
 func (Done) input()     {}
@@ -80,6 +83,7 @@ type Core struct {
 	policies []Policy
 	modes    map[string]Mode
 	jobs     []job.Job
+	uses     []job.Use
 	looked   bool // jobs were seen: before, nothing is known to be dead or alive
 	actions  map[string]*Action
 	applying map[string]bool
@@ -130,6 +134,8 @@ func (c *Core) take(in Input) error {
 	switch in := in.(type) {
 	case Seen:
 		c.jobs, c.looked = in.Jobs, true
+	case Measured:
+		c.uses = in.Uses
 	case Approved:
 		return c.approve(in)
 	case ModeSet:
@@ -142,7 +148,7 @@ func (c *Core) take(in Input) error {
 
 // state is the policies' view.
 func (c *Core) state() State {
-	s := State{Now: c.now, Jobs: c.jobs}
+	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses}
 	for _, a := range c.ordered() {
 		s.Actions = append(s.Actions, *a)
 	}
@@ -210,9 +216,9 @@ func (c *Core) decide(p Policy) {
 	for _, a := range c.ordered() {
 		switch {
 		case a.Policy != p.Name:
-		case a.State == Proposed && act && !a.Hold:
+		case a.State == Proposed && (act || a.Return && c.modes[p.Name] == Advise) && !a.Hold:
 			c.move(a, Decided, "", self)
-		case a.State == Decided && !act && a.By == "" && !c.applying[a.ID]:
+		case a.State == Decided && !act && a.By == "" && !a.Return && !c.applying[a.ID]:
 			c.move(a, Proposed, "the policy's mode is "+string(c.modes[p.Name])+": a person decides", self)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 type Usage struct {
 	Ref  TaskRef       `json:"ref"`
 	Time time.Time     `json:"time"`
-	Span time.Duration `json:"span"` // 0: it was measured once only, and there are no rates yet
+	Span time.Duration `json:"span_ns"` // 0: it was measured once only, and there are no rates yet
 
 	CPUSeconds float64     `json:"cpu_seconds"` // since it started
 	CPU        float64     `json:"cpu"`         // cores
@@ -29,8 +29,20 @@ type Usage struct {
 	Send      units.BitsPerSecond `json:"send"`
 	Dropped   units.Bytes         `json:"dropped"` // sent or received beyond its limit, to be sent again
 
+	Recent Recent `json:"recent"`
+
 	// Limits are those that hold now. One that the machine cannot change is zero.
 	Limits Limits `json:"limits"`
+}
+
+// Recent is the most that an attempt used at any time of a window that ends now.
+type Recent struct {
+	Over      time.Duration       `json:"over_ns"` // the window, or less as long as it is younger
+	CPU       float64             `json:"cpu"`
+	Memory    units.Bytes         `json:"memory"`
+	Disk      units.Bytes         `json:"disk"`
+	Storage   units.Bytes         `json:"storage"`
+	Bandwidth units.BitsPerSecond `json:"bandwidth"` // of the busier direction
 }
 
 // Meters measure attempts and change what they may use while they run.

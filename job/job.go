@@ -192,6 +192,7 @@ type Task struct {
 	Isolation []Feature  `json:"isolation,omitempty"`
 	Restarts  int        `json:"restarts,omitempty"` // of a service's replica
 
+	Grant        *Grant              `json:"grant,omitempty"`        // what it may use now, where that is not what was promised
 	Accelerators []string            `json:"accelerators,omitempty"` // devices given, as the executor names them
 	Uplink       units.BitsPerSecond `json:"uplink,omitempty"`       // taken of the rack's uplink, by a job that spans racks
 }

@@ -22,6 +22,7 @@ type Options struct {
 	Store   Store
 	Tasks   exec.Tasks
 	Outputs exec.Outputs
+	Meters  exec.Meters // may be nil: then nothing is measured, and grants are the promises
 	Clock   clock.Clock
 	Log     *slog.Logger
 	// Nodes is the machines as they are now.
@@ -50,6 +51,8 @@ type Options struct {
 type Runner struct {
 	o        Options
 	commands chan command
+
+	adjusting sync.Mutex // one change of a grant at a time
 
 	mu      sync.Mutex
 	heard   []exec.Status // told by the executor, not yet looked at

@@ -230,6 +230,8 @@ func (c *Core) take(in Input) error {
 		return c.restartReplica(in)
 	case Relocate:
 		return c.relocate(in)
+	case AdjustGrant:
+		return c.adjustGrant(in)
 	case TaskObserved:
 		c.observe(in.Status)
 	case Observed:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +63,11 @@ func jobsCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return e.show(j, func(w io.Writer) { e.jobDetails(w, j) })
+			uses, err := c.Uses(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return e.show(j, func(w io.Writer) { e.jobDetails(w, j); e.usage(w, uses) })
 		},
 	}
 	cmd := group(&cobra.Command{Use: "jobs [JOB]", Short: "List jobs, or show one", Aliases: []string{"job"}}, list, show, scaleCommand(e))
@@ -140,6 +146,42 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 			exit = itoa(int64(k.ExitCode))
 		}
 		t.row(k.Index, k.Attempt, k.State, place, pid, exit, k.Restarts, k.Reason)
+	}
+	e.print(w, t)
+}
+
+// usage prints what running tasks use of what they are granted, and what they were promised.
+func (e *env) usage(w io.Writer, uses []job.Use) {
+	if len(uses) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	t := newTable("", "TASK>", "RESOURCE", "USES>", "GRANTED>", "PROMISED>", "NOTE")
+	for _, u := range uses {
+		note := func(what string) string {
+			if slices.Contains(u.Fixed, what) {
+				return "not held by this machine"
+			}
+			return ""
+		}
+		cores := func(v float64) string { return number(math.Round(v*100) / 100) }
+		throttled := note("cpu")
+		if u.Used.Throttled > 0.01 {
+			throttled = fmt.Sprintf("held back %.0f %% of the time", 100*u.Used.Throttled)
+		}
+		t.row(u.Task, "cores", cores(u.Used.CPU), cores(u.Grant.CPU), cores(u.Promise.CPU), throttled)
+		t.row(u.Task, "memory", u.Used.Memory, u.Grant.Memory, u.Promise.Memory, note("memory"))
+		t.row(u.Task, "disk", u.Used.Disk, u.Grant.Disk, u.Promise.Disk, note("disk"))
+		if u.Promise.Storage > 0 {
+			t.row(u.Task, "storage", u.Used.Storage, u.Grant.Storage, u.Promise.Storage, note("storage"))
+		}
+		if u.Used.Networked || u.Promise.Bandwidth > 0 {
+			granted, promised := "any", "any"
+			if u.Promise.Bandwidth > 0 {
+				granted, promised = u.Grant.Bandwidth.String(), u.Promise.Bandwidth.String()
+			}
+			t.row(u.Task, "bandwidth", max(u.Used.Send, u.Used.Receive), granted, promised, note("bandwidth"))
+		}
 	}
 	e.print(w, t)
 }

@@ -32,6 +32,7 @@ package local
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/lineshaft/lineshaft/internal/units"
 )
@@ -43,12 +44,13 @@ type Options struct {
 	Read []string // folders that tasks may read beside the system's: environments of languages, say
 	Log  *slog.Logger
 
-	FirstID   int         // first user ID for tasks when the server is root; 0: 200000
-	Processes int         // of a task that asks for no limit; 0: 4096
-	Unpacked  units.Bytes // most that an archive may unpack to, where the task has no disk limit; 0: 8 GiB
-	Reserve   units.Bytes // when less of the disk is free, the tasks that fill it are ended
-	Devices   string      // where device nodes are; "": /dev
-	Drivers   string      // where drivers tell of themselves; "": /proc/driver
+	FirstID   int           // first user ID for tasks when the server is root; 0: 200000
+	Processes int           // of a task that asks for no limit; 0: 4096
+	Unpacked  units.Bytes   // most that an archive may unpack to, where the task has no disk limit; 0: 8 GiB
+	Reserve   units.Bytes   // when less of the disk is free, the tasks that fill it are ended
+	Window    time.Duration // over which recent use is told; 0: 30 s
+	Devices   string        // where device nodes are; "": /dev
+	Drivers   string        // where drivers tell of themselves; "": /proc/driver
 
 	level    string // of isolation, for tests; "": the strongest that works
 	loopback bool   // counts as traffic, for tests

@@ -48,6 +48,7 @@ func New(opt Options) (*Local, error) {
 	}
 	def(&opt.FirstID, firstID())
 	def(&opt.Processes, 4096)
+	def(&opt.Window, 30*time.Second)
 	def(&opt.Unpacked, 8*units.GiB)
 	def(&opt.Devices, "/dev")
 	def(&opt.Drivers, "/proc/driver")
@@ -105,20 +106,21 @@ func readable(paths []string) (out []string) {
 
 // intent is what is written down before an attempt is started, without its secrets.
 type intent struct {
-	Task      exec.Task   `json:"task"`
-	UID       int         `json:"uid"` // 0: the server's own
-	Level     string      `json:"level"`
-	Why       string      `json:"why,omitempty"` // the level is no stronger
-	Hide      []string    `json:"hide"`
-	Read      []string    `json:"read,omitempty"`
-	Devices   string      `json:"devices"`
-	Nodes     []string    `json:"nodes,omitempty"` // granted, below Devices
-	FDs       []string    `json:"fds,omitempty"`   // names of the inherited descriptors, from 3 up
-	Paths     []string    `json:"paths,omitempty"` // theirs; "" from memory
-	Mark      string      `json:"mark"`            // in the environment of every process of the attempt
-	Processes int         `json:"processes"`
-	Reserve   units.Bytes `json:"reserve"`
-	Loopback  bool        `json:"loopback,omitempty"` // counts as traffic too
+	Task      exec.Task     `json:"task"`
+	UID       int           `json:"uid"` // 0: the server's own
+	Level     string        `json:"level"`
+	Why       string        `json:"why,omitempty"` // the level is no stronger
+	Hide      []string      `json:"hide"`
+	Read      []string      `json:"read,omitempty"`
+	Devices   string        `json:"devices"`
+	Nodes     []string      `json:"nodes,omitempty"` // granted, below Devices
+	FDs       []string      `json:"fds,omitempty"`   // names of the inherited descriptors, from 3 up
+	Paths     []string      `json:"paths,omitempty"` // theirs; "" from memory
+	Mark      string        `json:"mark"`            // in the environment of every process of the attempt
+	Processes int           `json:"processes"`
+	Reserve   units.Bytes   `json:"reserve"`
+	Loopback  bool          `json:"loopback,omitempty"` // counts as traffic too
+	Window    time.Duration `json:"window"`             // over which recent use is told
 }
 
 // handover goes to the shim through a pipe and is never written down.
@@ -130,7 +132,7 @@ type handover struct {
 func (l *Local) newIntent(t exec.Task) intent {
 	return intent{
 		Task: t, Hide: l.opt.Hide, Read: l.opt.Read, Devices: l.opt.Devices, Mark: rand.Text(),
-		Processes: l.opt.Processes, Reserve: l.opt.Reserve, Loopback: l.opt.loopback,
+		Processes: l.opt.Processes, Reserve: l.opt.Reserve, Loopback: l.opt.loopback, Window: l.opt.Window,
 	}
 }
 

@@ -53,12 +53,19 @@ type sample struct {
 	dropped   int64
 }
 
+// moment is what was used at one time.
+type moment struct {
+	at   time.Time
+	used exec.Recent
+}
+
 // meter measures one attempt.
 type meter struct {
 	s       *shim
 	w       *watch
 	file    *os.File
 	samples []sample
+	window  []moment // what was used of late, oldest first
 	said    gauge
 	next    time.Time
 }
@@ -116,8 +123,29 @@ func (m *meter) measure(now time.Time) {
 	over := u.Span.Seconds()
 	u.CPU = max(0, c.cpu-first.cpu) / over
 	u.Throttled = min(1, max(0, c.periods-first.periods)*period/1e6/over)
-	u.Receive = units.BitsPerSecond(float64(max(0, c.received-first.received)) * 8 / over)
-	u.Send = units.BitsPerSecond(float64(max(0, c.sent-first.sent)) * 8 / over)
+	u.Receive, u.Send = bits(c.received-first.received, over), bits(c.sent-first.sent, over)
+	m.recall(now)
+}
+
+func bits(bytes int64, over float64) units.BitsPerSecond {
+	return units.BitsPerSecond(float64(max(0, bytes)) * 8 / over)
+}
+
+// recall tells the most that was used in the window.
+func (m *meter) recall(now time.Time) {
+	u := &m.said.Usage
+	m.window = append(m.window, moment{now, exec.Recent{
+		CPU: u.CPU, Memory: u.Memory, Disk: u.Disk, Storage: u.Storage, Bandwidth: max(u.Send, u.Receive),
+	}})
+	for len(m.window) > 1 && now.Sub(m.window[0].at) > m.s.in.Window {
+		m.window = m.window[1:]
+	}
+	r := exec.Recent{Over: now.Sub(m.window[0].at)}
+	for _, w := range m.window {
+		r.CPU, r.Memory, r.Disk = max(r.CPU, w.used.CPU), max(r.Memory, w.used.Memory), max(r.Disk, w.used.Disk)
+		r.Storage, r.Bandwidth = max(r.Storage, w.used.Storage), max(r.Bandwidth, w.used.Bandwidth)
+	}
+	u.Recent = r
 }
 
 // tell writes what was measured, in place: nothing is lost with it, and on a full disk there is room for it.
@@ -137,7 +165,7 @@ func (m *meter) tell() {
 }
 
 // usageRoom is the size of the file usage: longer than all that is written there.
-const usageRoom = 2048
+const usageRoom = 4096
 
 // readGauge reads what a shim told. It may be writing just now.
 func readGauge(dir string) (g gauge, err error) {
