@@ -69,7 +69,12 @@ type measured struct {
 // of lists the resources of a task that have a promise and that the machine can change.
 func (g grants) of(u job.Use) []measured {
 	size := func(v float64) string { return units.Bytes(v).String() }
-	cores := func(v float64) string { return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) + " cores" }
+	cores := func(v float64) string {
+		if v == 1 {
+			return "1 core"
+		}
+		return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) + " cores"
+	}
 	busy := max(u.Used.Send, u.Used.Receive)
 	all := []measured{
 		{

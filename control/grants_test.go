@@ -161,7 +161,7 @@ func TestAChangeThatDoesNotHoldIsSaid(t *testing.T) {
 		w.passes(time.Second)
 		w.uses[0].Grant = w.uses[0].Promise // the machine does not take it
 	}
-	if failed := w.ended(control.Failed); len(failed) != 1 || !strings.Contains(failed[0].Outcome, "1 cores is granted still") {
+	if failed := w.ended(control.Failed); len(failed) != 1 || !strings.Contains(failed[0].Outcome, "1 core is granted still") {
 		t.Errorf("%+v", failed)
 	}
 }

@@ -1,6 +1,6 @@
 import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { ApiError, call, get, part, query } from './client';
-import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Overview, Plan, Policy, Service, Why } from './types';
+import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Overview, Plan, Policy, Service, Why, Use } from './types';
 
 export function newClient(): QueryClient {
   return new QueryClient({
@@ -45,6 +45,8 @@ export const useJobs = (state: JobState | '', array = 0) =>
 
 export const useJob = (id: number) => useQuery({ queryKey: ['job', id], queryFn: ({ signal }) => get<Job>(`/jobs/${id}`, signal) });
 export const useWhy = (id: number) => useQuery({ queryKey: ['why', id], queryFn: ({ signal }) => get<Why>(`/jobs/${id}/why`, signal) });
+/** What the running tasks use, measured anew every half second by the machine. */
+export const useUsage = (id: number, running: boolean) => useQuery({ queryKey: ['usage', id], enabled: running, queryFn: ({ signal }) => get<{ items: Use[] }>(`/jobs/${id}/usage`, signal), refetchInterval: 2_000 });
 export const usePlan = () => useQuery({ queryKey: ['plan'], queryFn: ({ signal }) => get<Plan>('/plan', signal), refetchInterval: 15_000 });
 
 /** All points of a job so far. A later look asks only for what came after the last one. */

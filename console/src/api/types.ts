@@ -34,6 +34,10 @@ export interface Job {
 }
 /** Which job of which array it is; members are counted where a list shows the array as one line. */
 export interface Member { id: number; index: number; count: number; members?: Partial<Record<JobState, number>> }
+/** A running task: what it was promised, what it is granted, what it uses. */
+export interface Use { job: number; task: number; attempt: number; node: string; promise: Shares; grant: Shares; fixed: string[]; used: Used }
+export interface Shares { cpu?: number; memory?: number; disk?: number; storage?: number; bandwidth?: number }
+export interface Used { time: string; cpu: number; throttled: number; memory: number; disk: number; storage: number; networked: boolean; send: number; receive: number }
 export interface Why { summary: string; reasons: Reason[] | null; isolation: Feature[] | null; outlook?: Outlook }
 /** What a waiting job can expect. */
 export interface Outlook {

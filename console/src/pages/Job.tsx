@@ -18,6 +18,7 @@ import { values } from './job/Array';
 import { Curves } from './job/Curves';
 import { Log } from './job/Log';
 import { Outlook } from './job/Outlook';
+import { Usage } from './job/Usage';
 
 export default function Job() {
   const { t } = useT();
@@ -39,6 +40,7 @@ export default function Job() {
         <Details j={j} />
       </div>
       <Tasks j={j} />
+      <Usage j={j} />
       <Card className="c6" title={t('job.spec')}><pre className="code" tabIndex={0} aria-label={t('job.spec')}>{yaml(readable(j.spec))}</pre></Card>
       <Isolation j={j} className="c6" />
     </>

@@ -22,10 +22,10 @@ const constraints: Record<string, Key> = {
   power: 'constraint.power', 'power cap': 'constraint.powercap', uplink: 'constraint.uplink', model: 'constraint.model', topology: 'constraint.topology',
   quota: 'constraint.quota', order: 'constraint.order', room: 'constraint.room', stopping: 'constraint.room', reservation: 'constraint.reservation', time: 'constraint.time', window: 'constraint.time', array: 'constraint.array',
 };
-const verbs: Record<string, Key> = { restart_task: 'verb.restart_task' };
+const verbs: Record<string, Key> = { restart_task: 'verb.restart_task', adjust_grant: 'verb.adjust_grant' };
 const events: Record<string, Key> = {
   'job.submitted': 'event.job.submitted', 'job.placed': 'event.job.placed', 'job.starting': 'event.job.starting', 'job.started': 'event.job.started', 'job.waiting': 'event.job.waiting', 'job.requeued': 'event.job.requeued', 'job.retried': 'event.job.retried', 'job.canceled': 'event.job.canceled', 'job.ending': 'event.job.ending', 'job.finished': 'event.job.finished', 'job.finish_delayed': 'event.job.finish_delayed',
-  'job.task_started': 'event.job.task_started', 'job.task_ended': 'event.job.task_ended', 'job.scaled': 'event.job.scaled', 'job.replica_died': 'event.job.replica_died', 'job.replica_restarted': 'event.job.replica_restarted', 'job.replica_stopped': 'event.job.replica_stopped',
+  'job.task_started': 'event.job.task_started', 'job.task_ended': 'event.job.task_ended', 'job.scaled': 'event.job.scaled', 'job.replica_died': 'event.job.replica_died', 'job.replica_restarted': 'event.job.replica_restarted', 'job.replica_stopped': 'event.job.replica_stopped', 'job.grant_adjusted': 'event.job.grant_adjusted',
   'model.registered': 'event.model.registered', 'model.exported': 'event.model.exported', 'model.aliased': 'event.model.aliased', 'model.unaliased': 'event.model.unaliased',
   'service.deployed': 'event.service.deployed', 'service.undeployed': 'event.service.undeployed', 'service.added': 'event.service.added', 'service.changed': 'event.service.changed', 'service.failed': 'event.service.failed', 'service.removed': 'event.service.removed',
   'data.imported': 'event.data.imported', 'code.uploaded': 'event.code.uploaded', 'node.cordoned': 'event.node.cordoned', 'node.uncordoned': 'event.node.uncordoned', 'policy.mode_set': 'event.policy.mode_set',
