@@ -38,6 +38,7 @@ type Options struct {
 	Code     Code     // uploaded folders
 	Services Services // *serve.Manager
 	Fleet    Fleet    // *fleet.Fleet
+	Calendar Calendar // *calendar.Calendar
 	Control  Control  // *control.Runner
 	Access   Access   // *access.Service
 	Secrets  Secrets  // *secret.Service
@@ -163,6 +164,7 @@ func (s *server) register() {
 	s.codeRoutes()
 	s.serviceRoutes()
 	s.fleetRoutes()
+	s.reservationRoutes()
 	s.controlRoutes()
 	s.userRoutes()
 	s.tokenRoutes()

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/calendar"
 	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/data"
 	"github.com/lineshaft/lineshaft/exec"
@@ -40,19 +41,21 @@ import (
 // folder's socket. Only the machine that runs tasks is made up.
 type hall struct {
 	*testkit.Hall
-	t       *testing.T
-	o       api.Options
-	access  *access.Service
-	jobs    *job.Runner
-	sets    *data.Sets
-	models  *model.Registry
-	fleet   *fleet.Fleet
-	secrets *secret.Service
-	machine *machine
-	url     string
-	log     *logBuffer
-	tokens  map[string]string // by the account's name
-	narrow  atomic.Bool       // new connections hold little that was not read yet
+	t      *testing.T
+	o      api.Options
+	access *access.Service
+	jobs   *job.Runner
+	sets   *data.Sets
+	models *model.Registry
+	fleet  *fleet.Fleet
+
+	calendar *calendar.Calendar
+	secrets  *secret.Service
+	machine  *machine
+	url      string
+	log      *logBuffer
+	tokens   map[string]string // by the account's name
+	narrow   atomic.Bool       // new connections hold little that was not read yet
 }
 
 // people has one of each kind; the passwords are all "a long pass phrase".
@@ -70,6 +73,9 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 		t.Fatal(err)
 	}
 	if err := h.fleet.Report(fleet.Node{Name: "here", CPU: 4, Memory: 8 * units.GiB, Disk: 100 * units.GiB}); err != nil {
+		t.Fatal(err)
+	}
+	if h.calendar, err = calendar.Open(ctx, calendar.Options{Store: h.Store, Clock: clock.System{}, Log: log, Nodes: h.fleet.Nodes}); err != nil {
 		t.Fatal(err)
 	}
 	h.jobs = job.NewRunner(job.Options{
@@ -94,7 +100,7 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, serving, model, version, label, body, nil)
 		},
-		Jobs: h.jobs, Models: h.models, Sets: h.sets, Code: &folders{h: h.Hall}, Fleet: h.fleet, Control: loop, Access: h.access, Rows: h.Store,
+		Jobs: h.jobs, Models: h.models, Sets: h.sets, Code: &folders{h: h.Hall}, Fleet: h.fleet, Calendar: h.calendar, Control: loop, Access: h.access, Rows: h.Store,
 		Solver: solver{}, Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
 	}
 	for _, c := range change {

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/calendar"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
@@ -47,6 +49,10 @@ func furnished(t *testing.T, change ...func(*api.Options)) *hall {
 		if a := h.as("dan", c.method, c.path, c.body); a.code != http.StatusOK {
 			t.Fatalf("%s %s: %d %s", c.method, c.path, a.code, a.body)
 		}
+	}
+	course := calendar.Request{Name: "course", User: "eve", From: time.Now().AddDate(1, 0, 0), To: time.Now().AddDate(1, 0, 9), Nodes: []string{"here"}}
+	if _, err := h.calendar.Add(t.Context(), "user/dan", "dan", course, false); err != nil {
+		t.Fatal(err)
 	}
 	return h
 }
@@ -125,6 +131,10 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/fleet", "", [...]int{ok, ok, ok, ok, no, in}},
 		{"POST", "/fleet/here/cordon", `{"reason":"fan"}`, [...]int{ok, no, no, no, gone, in}},
 		{"POST", "/fleet/here/uncordon", "", [...]int{ok, no, no, no, gone, in}},
+
+		{"GET", "/reservations", "", [...]int{ok, ok, ok, ok, no, in}},
+		{"POST", "/reservations", `{"name":"new","user":"eve","to":"2999-01-01T00:00:00Z","from":"2998-12-01T00:00:00Z","nodes":["here"]}`, [...]int{ok, no, no, no, no, in}},
+		{"DELETE", "/reservations/course", "", [...]int{done, done, no, no, gone, in}},
 
 		{"GET", "/policies", "", [...]int{ok, ok, ok, ok, no, in}},
 		{"PUT", "/policies/restart", `{"mode":"advise"}`, [...]int{ok, no, no, no, gone, in}},

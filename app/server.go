@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lineshaft/lineshaft/api"
+	"github.com/lineshaft/lineshaft/calendar"
 	"github.com/lineshaft/lineshaft/console"
 	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/data"
@@ -63,6 +64,7 @@ type Server struct {
 	sets     *data.Sets
 	code     *code
 	fleet    *fleet.Fleet
+	calendar *calendar.Calendar
 	tasks    *local.Local
 	jobs     *job.Runner
 	serving  *serve.Manager
@@ -170,6 +172,9 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	s.unseen()
+	if s.calendar, err = calendar.Open(ctx, calendar.Options{Store: s.db, Clock: s.clock, Log: s.log, Nodes: s.fleet.Nodes, Queue: s.cfg.share().Queue}); err != nil {
+		return err
+	}
 	l := &launcher{
 		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
 		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
@@ -185,7 +190,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	s.jobs = job.NewRunner(job.Options{
 		Solver: solver,
 		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Meters: s.tasks, Clock: s.clock, Log: s.log,
-		Nodes: s.fleet.Nodes, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: site,
+		Nodes: s.fleet.Nodes, Reserved: s.calendar.Reserved, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: site,
 	})
 	return nil
 }
@@ -307,7 +312,7 @@ func (s *Server) SignInLink(ctx context.Context) (string, error) {
 // face is the handler of the console's and the API's port, and of the owner's socket.
 func (s *Server) face(ctx context.Context) http.Handler {
 	return api.New(api.Options{
-		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Control: s.loop, Solver: s.solver,
+		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Calendar: s.calendar, Control: s.loop, Solver: s.solver,
 		Access: s.access, Secrets: s.secrets, Shells: s.tasks, Keys: s.rotator(), Rows: s.db,
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
@@ -349,6 +354,7 @@ func (s *Server) Run(ctx context.Context) error {
 	part("jobs", s.jobs.Run)
 	part("tasks", func(ctx context.Context) error { return s.tasks.Watch(ctx, s.jobs.Observed) })
 	part("node", s.lookOften)
+	part("calendar", s.calendar.Run)
 	part("serving", s.serving.Run)
 	part("loop", s.loop.Run)
 	part("solver", s.compileSolver)

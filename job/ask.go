@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/exec"
-	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 )
 
@@ -35,7 +34,7 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 			return err
 		}
 		if dryRun {
-			out, plan = l.core.preview(jobs, nodes)
+			out, plan = l.core.preview(jobs, l.planTick())
 			return nil
 		}
 		if l.broken {
@@ -64,7 +63,7 @@ func (r *Runner) Submit(ctx context.Context, actor, owner string, s Spec, dryRun
 const previewed ID = 1 << 62
 
 // preview says what would become of the jobs of one submission now, and from which plan.
-func (c *Core) preview(jobs []Job, nodes []fleet.Node) (Job, outlook) {
+func (c *Core) preview(jobs []Job, tick PlanTick) (Job, outlook) {
 	Number(jobs, previewed)
 	trial := &Core{
 		jobs: map[ID]*Job{}, finishing: map[ID]bool{}, site: c.site, ready: true,
@@ -76,7 +75,7 @@ func (c *Core) preview(jobs []Job, nodes []fleet.Node) (Job, outlook) {
 	for _, other := range c.Jobs() {
 		trial.jobs[other.ID] = &other
 	}
-	trial.Step(jobs[0].Created, PlanTick{Nodes: nodes})
+	trial.Step(jobs[0].Created, tick)
 	out, _ := trial.Job(previewed)
 	out.ID = 0
 	if out.Array != nil {

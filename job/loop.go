@@ -84,7 +84,15 @@ func (l *loop) step(inputs ...Input) error {
 	if err := l.decide(inputs...); err != nil {
 		return err
 	}
-	return l.decide(PlanTick{Nodes: l.o.Nodes()})
+	return l.decide(l.planTick())
+}
+
+func (l *loop) planTick() PlanTick {
+	p := PlanTick{Nodes: l.o.Nodes()}
+	if l.o.Reserved != nil {
+		p.Reserved = l.o.Reserved()
+	}
+	return p
 }
 
 // decide takes one step of the core, writes what it decided and hands the rest over.

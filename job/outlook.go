@@ -42,6 +42,15 @@ func (s Site) Validate() error {
 	return s.Policy.Validate()
 }
 
+// Queue refuses a queue that jobs may not name.
+func (s Site) Queue(name string) error {
+	tree, err := queue.New(s.Queues)
+	if err != nil {
+		return err
+	}
+	return tree.Check(name)
+}
+
 // Snapshot is the hall as the scheduler sees it, without any work.
 func (s Site) Snapshot(now time.Time, nodes []fleet.Node) sched.Snapshot {
 	return sched.Snapshot{Now: now, Nodes: nodes, Racks: s.Racks, Caps: s.Caps, Queues: s.Queues, Windows: Spans(s.Windows, now), Policy: s.Policy}

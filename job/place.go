@@ -24,6 +24,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 	if !c.ready {
 		return
 	}
+	c.clear(nodes)
 	snap, waiting := c.snapshot(nodes)
 	c.outlook = outlook{}
 	if len(snap.Queue) == 0 {
@@ -46,7 +47,7 @@ func (c *Core) plan(nodes []fleet.Node) {
 // snapshot is the hall as the scheduler sees it, and whose gangs wait.
 func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[string]*Job) {
 	snap = c.site.Snapshot(c.now, nodes)
-	snap.Policy, snap.Past = c.policy(), c.used(c.now)
+	snap.Policy, snap.Past, snap.Reservations = c.policy(), c.used(c.now), c.reserved
 	waiting = map[string]*Job{}
 	for _, id := range c.ids() {
 		j := c.jobs[id]
@@ -61,6 +62,21 @@ func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[st
 		}
 	}
 	return snap, waiting
+}
+
+// clear stops what may be stopped in room that is reserved for others from now on.
+func (c *Core) clear(nodes []fleet.Node) {
+	if len(c.reserved) == 0 {
+		return
+	}
+	snap, _ := c.snapshot(nodes)
+	for _, e := range sched.Trespass(snap) {
+		if j := c.jobs[parseID(e.Gang)]; j != nil && j.State != Stopping {
+			at := c.now
+			j.Preempted = &at
+			c.end(j, Queued, fmt.Sprintf("stopped for %s; it goes on from its last checkpoint when there is room", e.Why))
+		}
+	}
 }
 
 // evict stops running jobs for one that waits.

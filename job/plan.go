@@ -35,6 +35,7 @@ type PlannedRun struct {
 	Placements  []PlannedPlace `json:"placements"`
 	Since       *time.Time     `json:"since,omitempty"`
 	Until       *time.Time     `json:"until,omitempty"` // expected end, where it can be told
+	Ends        *time.Time     `json:"ends,omitempty"`  // when its timeout ends it at the latest
 }
 
 // PlannedPlace is where one task runs.
@@ -96,6 +97,10 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		}
 		for _, p := range live.Placements {
 			run.Placements = append(run.Placements, PlannedPlace{p.Task, p.Node, p.Accelerators})
+		}
+		if j.Started != nil && j.Spec.Timeout > 0 {
+			end := j.Started.Add(time.Duration(j.Spec.Timeout) + time.Duration(j.Spec.Grace))
+			run.Ends = &end
 		}
 		if end, _ := live.Ends(now); !end.IsZero() {
 			run.Until = &end

@@ -27,6 +27,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Nodes is the machines as they are now.
 	Nodes func() []fleet.Node
+	// Reserved is the calendar as it is now; nil reserves nothing.
+	Reserved func() []sched.Reservation
 	// Launch turns a job's task into what the executor starts: arguments, keys, files. It must set Ref as given by
 	// TaskRef, and may be called again for the same attempt after a crash. An error of kind Unavailable, Exhausted,
 	// Timeout or Other is tried again, any other fails the job.

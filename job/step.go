@@ -80,7 +80,10 @@ type (
 	}
 	// PlanTick asks for a plan over the nodes, and for what is due by now. It belongs in a step of its own, after the
 	// writes of the one before.
-	PlanTick struct{ Nodes []fleet.Node }
+	PlanTick struct {
+		Nodes    []fleet.Node
+		Reserved []sched.Reservation // of the calendar
+	}
 )
 
 func (Submitted) input()       {}
@@ -145,7 +148,8 @@ type Core struct {
 	predictor *sched.Predictor
 	forecasts map[ID]sched.Forecast // of what waits
 	outlook   outlook
-	ready     bool // the executor's truth was compared with ours once; nothing starts before
+	reserved  []sched.Reservation // of the calendar, as last told
+	ready     bool                // the executor's truth was compared with ours once; nothing starts before
 	finishing map[ID]bool
 
 	past    queue.Past // what was used up to the last change of what is held
@@ -244,6 +248,7 @@ func (c *Core) take(in Input) error {
 		c.journal(in)
 	case PlanTick:
 		c.due()
+		c.reserved = in.Reserved
 		c.plan(in.Nodes)
 	}
 	return nil

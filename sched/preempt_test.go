@@ -179,13 +179,27 @@ func TestBackfillDoesNotDelayTheFirstThatIsBlocked(t *testing.T) {
 
 func TestAReservationKeepsOthersOutInItsTime(t *testing.T) {
 	g, mine := gpus("g", 4, 2*time.Hour), gpus("mine", 4, 2*time.Hour)
-	mine.User = "alice"
+	mine.User, g.Preemptible = "alice", false
 	s := sched.Snapshot{Now: noon, Nodes: four(), Queue: []sched.Gang{g}, Reservations: []sched.Reservation{{
 		Name: "course", User: "alice", Span: sched.Span{From: noon.Add(time.Hour), To: noon.Add(3 * time.Hour)},
 		Room: []sched.Placement{{Node: "n", Ask: sched.Ask{Accelerators: 1}, Accelerators: []string{"3"}}},
 	}}}
 	if d := sched.Plan(s).Decisions[0]; len(d.Placements) > 0 || d.Reasons[0].Constraint != "reservation" {
 		t.Fatalf("who runs into it: %+v", d)
+	}
+	short := g
+	short.Duration = 30 * time.Minute
+	s.Queue = []sched.Gang{short}
+	if d := sched.Plan(s).Decisions[0]; len(d.Placements) > 0 || !strings.Contains(d.Reasons[0].Detail, "who has a timeout that ends before") {
+		t.Fatalf("a forecast is no promise: %+v", d)
+	}
+	if c := sched.Suggest(s, "g"); len(c) != 3 || c[1].Field != "timeout" || c[1].To != "1h" || c[2].Field != "preemptible" {
+		t.Fatalf("%+v", c)
+	}
+	short.MaxRun = 30 * time.Minute
+	s.Queue = []sched.Gang{short}
+	if d := sched.Plan(s).Decisions[0]; len(d.Placements) != 1 {
+		t.Fatalf("who is gone before: %+v", d)
 	}
 	s.Queue = []sched.Gang{mine}
 	if d := sched.Plan(s).Decisions[0]; len(d.Placements) != 1 {
@@ -195,5 +209,23 @@ func TestAReservationKeepsOthersOutInItsTime(t *testing.T) {
 	s.Queue = []sched.Gang{g}
 	if d := sched.Plan(s).Decisions[0]; len(d.Placements) != 1 {
 		t.Fatalf("who goes beside it: %+v", d)
+	}
+}
+
+func TestWhatMayBeStoppedMakesRoomWhenAReservationBegins(t *testing.T) {
+	yields, stays, mine := gpus("yields", 2, time.Hour), gpus("stays", 1, time.Hour), gpus("mine", 1, time.Hour)
+	stays.Preemptible, mine.User = false, "alice"
+	s := sched.Snapshot{Now: noon, Nodes: four(), Policy: sched.Policy{Preempt: sched.Preemption{Grace: time.Minute}}, Running: []sched.Running{
+		runs(yields, "0", "1"), runs(stays, "2"), runs(mine, "3"),
+	}, Reservations: []sched.Reservation{{Name: "course", User: "alice", Span: sched.Span{From: noon.Add(2 * time.Minute), To: noon.Add(time.Hour)}}}}
+	for _, id := range []string{"1", "2", "3"} {
+		s.Reservations[0].Room = append(s.Reservations[0].Room, sched.Placement{Node: "n", Ask: sched.Ask{Accelerators: 1}, Accelerators: []string{id}})
+	}
+	if got := sched.Trespass(s); len(got) != 0 {
+		t.Fatalf("too soon: %+v", got)
+	}
+	s.Now = noon.Add(time.Minute)
+	if got := sched.Trespass(s); len(got) != 1 || got[0].Gang != "yields" || got[0].Why != "reservation course" {
+		t.Fatalf("%+v", got)
 	}
 }

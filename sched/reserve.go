@@ -5,6 +5,9 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
 // hold is room that is kept for somebody from some time on: a gang that is blocked and has a start, or a reservation of
@@ -15,40 +18,130 @@ type hold struct {
 	unknown  bool      // from is a guess: something that nobody knows the end of has to end first
 	room     []Placement
 	at       *Hall           // what is free when it begins, its own room taken
-	mayUse   func(Gang) bool // who is not kept out
+	mayUse   func(Gang) bool // who is not kept out; of reservations of the calendar only
+}
+
+// keeps says that the gang, should it start now, has to leave the room alone. A forecast is enough to start beside what is
+// held for one that waits; of what the calendar promises it must be sure to be gone, by its longest time, or because it may
+// be stopped when the reservation begins (Trespass).
+func (h *hold) keeps(p *planner, g *Gang) bool {
+	if h.mayUse == nil {
+		end := p.over(g)
+		return end.IsZero() || h.from.Before(end)
+	}
+	if h.mayUse(*g) {
+		return false
+	}
+	if !h.from.After(p.s.Now.Add(p.s.Policy.Preempt.Grace)) {
+		return true
+	}
+	return !g.Preemptible && (g.MaxRun <= 0 || h.from.Before(p.s.Now.Add(g.MaxRun+p.s.Policy.Preempt.Grace)))
+}
+
+// mayUse says whose room it is.
+func (r *Reservation) mayUse(g Gang) bool {
+	return (r.Queue == "" || r.Queue == cmp.Or(g.Queue, queue.Default)) && (r.User == "" || r.User == g.User)
+}
+
+// left is the room without what gangs hold that may use it: no more than that is kept free.
+func (r *Reservation) left(running []*Running) []Placement {
+	type own struct {
+		ids  []string
+		held amounts
+	}
+	mine := map[string]*own{}
+	for _, run := range running {
+		if !r.mayUse(run.Gang) {
+			continue
+		}
+		for _, pl := range run.Placements {
+			o := mine[pl.Node]
+			if o == nil {
+				o = &own{}
+				mine[pl.Node] = o
+			}
+			o.ids = append(o.ids, pl.Accelerators...)
+			for k, v := range needs(pl.Ask) {
+				o.held[k] += v
+			}
+		}
+	}
+	var out []Placement
+	for _, pl := range r.Room {
+		if o := mine[pl.Node]; o != nil {
+			pl.Accelerators = slices.DeleteFunc(slices.Clone(pl.Accelerators), func(id string) bool { return slices.Contains(o.ids, id) })
+			a := &pl.Ask
+			a.Accelerators = min(a.Accelerators, len(pl.Accelerators))
+			rest := needs(*a)
+			for k := range rest {
+				used := min(rest[k], o.held[k])
+				rest[k] -= used
+				o.held[k] -= used
+			}
+			a.CPU, a.Memory, a.Disk = float64(rest[cpu])/1e6, units.Bytes(rest[memory]), units.Bytes(rest[disk])
+			a.Storage, a.Bandwidth, a.Watts = units.Bytes(rest[storage]), units.BitsPerSecond(rest[bandwidth]), units.Watts(rest[power])/1e3
+		}
+		out = append(out, pl)
+	}
+	return out
+}
+
+// Trespass are the running gangs that have to stop because room that they hold is reserved for others from now on, or from
+// when they will have stopped.
+func Trespass(s Snapshot) (out []Eviction) {
+	by := s.Now.Add(s.Policy.Preempt.Grace)
+	gone := map[string]bool{}
+	for i := range s.Reservations {
+		r := &s.Reservations[i]
+		if r.Span.From.After(by) || !r.Span.To.After(s.Now) {
+			continue
+		}
+		h := NewHall(s.Nodes, s.Caps, s.Racks, nil)
+		all := make([]*Running, len(s.Running))
+		for k := range s.Running {
+			all[k] = &s.Running[k]
+			if r.mayUse(all[k].Gang) {
+				h.Start(*all[k])
+			}
+		}
+		for _, pl := range r.left(all) {
+			h.Take(pl)
+		}
+		for _, stays := range []bool{true, false} { // what cannot be stopped keeps its place
+			for _, run := range all {
+				if r.mayUse(run.Gang) || stays == (run.Gang.Preemptible && run.Stopping.IsZero()) || gone[run.Gang.ID] {
+					continue
+				}
+				if !stays && !h.admits(run.Placements) {
+					gone[run.Gang.ID] = true
+					out = append(out, Eviction{Gang: run.Gang.ID, Why: "reservation " + r.Name, By: by})
+					continue
+				}
+				h.Start(*run)
+			}
+		}
+	}
+	return out
 }
 
 // calendar turns the reservations into holds. Room of one that has begun and that one of its own holds already is not
 // taken twice.
 func (p *planner) calendar() {
 	for i := range p.s.Reservations {
-		r := p.s.Reservations[i]
+		r := &p.s.Reservations[i]
 		if !r.Span.To.After(p.s.Now) || !r.Span.From.Before(r.Span.To) {
 			continue
 		}
-		mayUse := func(g Gang) bool {
-			return (r.Queue == "" || r.Queue == g.Queue) && (r.User == "" || r.User == g.User)
+		all := make([]*Running, len(p.running))
+		for k := range p.running {
+			all[k] = p.running[k].Running
 		}
-		own := map[string]bool{}
-		for i := range p.running {
-			if run := &p.running[i]; mayUse(run.Gang) {
-				for _, pl := range run.Placements {
-					for _, id := range pl.Accelerators {
-						own[pl.Node+"\x00"+id] = true
-					}
-				}
-			}
-		}
-		h := hold{name: "reservation " + r.Name, from: r.Span.From, to: r.Span.To, mayUse: mayUse}
-		for _, pl := range r.Room {
-			if len(pl.Accelerators) > 0 && own[pl.Node+"\x00"+pl.Accelerators[0]] {
-				continue
-			}
-			h.room = append(h.room, pl)
-		}
+		h := hold{name: "reservation " + r.Name, from: r.Span.From, to: r.Span.To, mayUse: r.mayUse, room: r.left(all)}
 		h.at = p.hall.Clone()
 		for i := range p.running {
-			if end, _ := p.running[i].Ends(p.s.Now); !end.IsZero() && !end.After(h.from) {
+			run := p.running[i].Running
+			end, sure := run.Ends(p.s.Now)
+			if !end.IsZero() && !end.After(h.from) || !sure && run.Gang.Preemptible && h.from.After(p.s.Now) && !r.mayUse(run.Gang) {
 				h.at.Stop(*p.running[i].Running)
 			}
 		}
@@ -67,10 +160,9 @@ func (p *planner) over(g *Gang) time.Time {
 
 // conflict is the hold that the places would take room from; nil when none.
 func (p *planner) conflict(g *Gang, places []Placement) *hold {
-	end := p.over(g)
 	for i := range p.holds {
 		h := &p.holds[i]
-		if (h.mayUse != nil && h.mayUse(*g)) || (!end.IsZero() && !h.from.Before(end)) {
+		if !h.keeps(p, g) {
 			continue
 		}
 		if !h.at.admits(places) {
@@ -84,7 +176,11 @@ func (p *planner) conflict(g *Gang, places []Placement) *hold {
 func (p *planner) occupy(g *Gang, places []Placement) {
 	end := p.over(g)
 	for i := range p.holds {
-		if h := &p.holds[i]; end.IsZero() || h.from.Before(end) {
+		h := &p.holds[i]
+		if h.mayUse != nil && !h.mayUse(*g) && !h.keeps(p, g) {
+			continue
+		}
+		if end.IsZero() || h.from.Before(end) {
 			for _, pl := range places {
 				h.at.Take(pl)
 			}
@@ -105,7 +201,7 @@ type moment struct {
 }
 
 // moments are what will change, in order.
-func (p *planner) moments() []moment {
+func (p *planner) moments(g *Gang) []moment {
 	var out []moment
 	add := func(r *Running) {
 		end, sure := r.Ends(p.s.Now)
@@ -121,6 +217,9 @@ func (p *planner) moments() []moment {
 	}
 	for i := range p.holds {
 		h := &p.holds[i]
+		if h.mayUse != nil && h.mayUse(*g) {
+			continue // its own room is free for it
+		}
 		if h.from.After(p.s.Now) {
 			out = append(out, moment{at: h.from, unknown: h.unknown, take: h.room})
 		}
@@ -151,7 +250,7 @@ func (p *planner) reserve(t *turn, d *Decision) bool {
 			}
 		}
 	}
-	list := p.moments()
+	list := p.moments(t.gang)
 	confidence := 1.0
 	for i, m := range list {
 		m.apply(h)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/units"
@@ -39,6 +40,7 @@ func Suggest(s Snapshot, gang string) []Change {
 	t.fewer(d.Reasons)
 	t.models()
 	t.apart()
+	t.leaves(d.Reasons)
 	t.priority()
 	t.queues()
 	return t.found
@@ -176,6 +178,36 @@ func (t *trials) models() {
 		}
 	}
 	t.add("resources.model", from, to, "accelerators of another model", d)
+}
+
+// leaves tries a timeout, the longest of a few, or to be stopped for what is reserved.
+func (t *trials) leaves(reasons []Reason) {
+	if !slices.ContainsFunc(reasons, func(r Reason) bool { return r.Constraint == "reservation" }) {
+		return
+	}
+	g := t.s.Queue[t.at]
+	from := "none"
+	if g.MaxRun > 0 {
+		from = g.MaxRun.String()
+	}
+	for _, hours := range []float64{72, 48, 24, 12, 8, 4, 2, 1, 0.5, 0.25} {
+		h := g
+		h.MaxRun = time.Duration(hours * float64(time.Hour))
+		if g.MaxRun > 0 && g.MaxRun <= h.MaxRun {
+			continue
+		}
+		if d := t.plan(h); d != nil && starts(*d) {
+			to := strings.TrimSuffix(strings.TrimSuffix(h.MaxRun.String(), "0s"), "0m")
+			t.add("timeout", from, to, "a timeout of "+to, d)
+			break
+		}
+	}
+	if h := g; !g.Preemptible {
+		h.Preemptible = true
+		if d := t.plan(h); d != nil && starts(*d) {
+			t.add("preemptible", "false", "true", "to be stopped when others need the room", d)
+		}
+	}
 }
 
 // priority tries the least that is above those before it.

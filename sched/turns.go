@@ -411,7 +411,7 @@ func (p *planner) lacks(t *turn) []Reason {
 		p.release(places)
 		return nil
 	}
-	return []Reason{h.reason(p.over(t.gang))}
+	return []Reason{h.reason(p.s.Now, p.over(t.gang))}
 }
 
 // place gives the gang its places if they are free, within its queue's limit and not held for others.
@@ -449,7 +449,7 @@ func (p *planner) place(t *turn, d *Decision) bool {
 		d.Placements = places
 		return true
 	}
-	d.Reasons = []Reason{h.reason(p.over(&g))}
+	d.Reasons = []Reason{h.reason(p.s.Now, p.over(&g))}
 	return false
 }
 
@@ -466,11 +466,10 @@ func (p *planner) within(t *turn, d *Decision) int {
 
 // beside looks for places that avoid all that is held for others.
 func (p *planner) beside(g *Gang) []Placement {
-	end := p.over(g)
 	var taken []Placement
 	for i := range p.holds {
 		h := &p.holds[i]
-		if (h.mayUse != nil && h.mayUse(*g)) || (!end.IsZero() && !h.from.Before(end)) {
+		if !h.keeps(p, g) {
 			continue
 		}
 		for _, pl := range h.room {
@@ -488,9 +487,16 @@ func (p *planner) beside(g *Gang) []Placement {
 }
 
 // reason says whose room it is.
-func (h *hold) reason(end time.Time) Reason {
+func (h *hold) reason(now, end time.Time) Reason {
 	r := Reason{Constraint: "reservation", Needed: "to end before " + h.name + " begins", Offered: h.from.UTC().Format(time.RFC3339)}
 	switch {
+	case h.mayUse != nil:
+		r.Needed = "to be over, or to be one that may be stopped, before " + h.name + " begins"
+		r.Detail = fmt.Sprintf("the room is reserved by %s until %s; who has a timeout that ends before, or is preemptible, starts here", strings.TrimPrefix(h.name, "reservation "), h.to.UTC().Format(time.RFC3339))
+		if !h.from.After(now) {
+			r.Needed, r.Offered = "room that is not reserved", h.name
+			r.Detail = fmt.Sprintf("the room is reserved by %s until %s", strings.TrimPrefix(h.name, "reservation "), h.to.UTC().Format(time.RFC3339))
+		}
 	case h.unknown:
 		r.Offered = "nobody knows when that is"
 		r.Detail = "the room is kept for " + h.name + ", which has waited too long"

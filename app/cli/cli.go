@@ -128,7 +128,7 @@ func (e *env) commands() []commandGroup {
 			dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), servicesCommand(e), predictCommand(e),
 		}},
 		{"Machines and the loop", []*cobra.Command{
-			statusCommand(e), fleetCommand(e), cordonCommand(e), uncordonCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e),
+			statusCommand(e), fleetCommand(e), cordonCommand(e), uncordonCommand(e), reservationsCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e),
 		}},
 		{"Access", []*cobra.Command{
 			usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e),

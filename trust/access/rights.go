@@ -24,6 +24,9 @@
 //	service   predict                                     any    any        -       any
 //	node      list read                                   any    any        any     -
 //	node      cordon                                      any    -          -       -
+//	reservation  list read                               any    any        any     -
+//	reservation  create                                  any    -          -       -
+//	reservation  delete                                  any    own        -       -
 //	policy    list read                                   any    any        any     -
 //	policy    update                                      any    -          -       -
 //	action    list read                                   any    any        any     -
@@ -112,6 +115,9 @@ var Rights = [...]Right{
 	{"service", words("predict"), Any, Any, None, Any},
 	{"node", words("list read"), Any, Any, Any, None},
 	{"node", words("cordon"), Any, None, None, None},
+	{"reservation", words("list read"), Any, Any, Any, None},
+	{"reservation", words("create"), Any, None, None, None},
+	{"reservation", words("delete"), Any, Own, None, None},
 	{"policy", words("list read"), Any, Any, Any, None},
 	{"policy", words("update"), Any, None, None, None},
 	{"action", words("list read"), Any, Any, Any, None},
@@ -183,19 +189,20 @@ func grantable(kind string) bool { return !gives("update", kind) }
 // a thing reads the same.
 func Missing(r Resource) error {
 	hint := map[string]string{
-		"job":     "no job %s; `lineshaft jobs` lists them",
-		"array":   "no array %s; `lineshaft jobs` lists them",
-		"model":   "no model %q; `lineshaft models list` lists them",
-		"data":    "no data set %q; `lineshaft data list` lists them, `lineshaft data import` adds one",
-		"service": "no model %q is in service; `lineshaft deploy %[1]s` puts it there",
-		"code":    "no uploaded code %s: `lineshaft submit --code DIR` uploads a folder",
-		"action":  "no open action %q; `lineshaft advice` lists them",
-		"policy":  "no policy %q; `lineshaft advice` lists them",
-		"node":    "no node %q; `lineshaft fleet` lists them",
-		"secret":  "no secret %q; `lineshaft secrets list` lists yours",
-		"user":    "no user %q; `lineshaft users list` lists them",
-		"token":   "no token %q; `lineshaft tokens list` lists them",
-		"grant":   "no grant %q; `lineshaft grants list` lists them",
+		"job":         "no job %s; `lineshaft jobs` lists them",
+		"array":       "no array %s; `lineshaft jobs` lists them",
+		"model":       "no model %q; `lineshaft models list` lists them",
+		"data":        "no data set %q; `lineshaft data list` lists them, `lineshaft data import` adds one",
+		"service":     "no model %q is in service; `lineshaft deploy %[1]s` puts it there",
+		"code":        "no uploaded code %s: `lineshaft submit --code DIR` uploads a folder",
+		"action":      "no open action %q; `lineshaft advice` lists them",
+		"policy":      "no policy %q; `lineshaft advice` lists them",
+		"node":        "no node %q; `lineshaft fleet` lists them",
+		"reservation": "no reservation %q; `lineshaft reservations` lists them",
+		"secret":      "no secret %q; `lineshaft secrets list` lists yours",
+		"user":        "no user %q; `lineshaft users list` lists them",
+		"token":       "no token %q; `lineshaft tokens list` lists them",
+		"grant":       "no grant %q; `lineshaft grants list` lists them",
 	}[r.Type]
 	if hint == "" {
 		hint = "no " + r.Type + " %q"
