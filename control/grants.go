@@ -304,6 +304,8 @@ func (g grants) verify(s State, a Action) (ActionState, string) {
 func (g grants) outcome(s State, a Action, u job.Use, m measured) (ActionState, string) {
 	holds := u.Grant.With(a.Grant.Change) == u.Grant
 	switch {
+	case a.State == Decided && holds: // it was applied, and the server ended before it could say so: it is applied again
+		return "", ""
 	case a.State != Applied && (m.print(m.now) != a.Grant.From || s.Now.Sub(a.Time) > g.Every):
 		return Failed, "overtaken: the need has changed"
 	case a.State != Applied:
