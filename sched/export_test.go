@@ -2,27 +2,40 @@ package sched
 
 import (
 	"fmt"
-	"strings"
+	"math"
+	"strconv"
 )
 
-// State is all that a hall has free, in words, to compare.
+// State is all that a hall has free, as text to compare.
 func (h *Hall) State() string {
-	var b strings.Builder
+	var b []byte
+	line := func(name string, values ...int64) {
+		b = append(b, name...)
+		for _, v := range values {
+			b = strconv.AppendInt(append(b, ' '), v, 10)
+		}
+		b = append(b, '\n')
+	}
 	h.scarcity()
 	for i := range h.rooms {
-		r := h.rooms[i]
-		fmt.Fprintln(&b, h.sites[i].name, r.free, r.devices, r.frag, r.held)
+		r := &h.rooms[i]
+		line(h.sites[i].name, r.free[:]...)
+		for _, d := range r.devices {
+			line("  device", int64(d.milli), int64(d.kind), int64(d.domain), d.memory)
+		}
+		line("  ", r.frag, int64(r.held))
 	}
 	for i := range h.caps {
-		fmt.Fprintln(&b, h.caps[i].name, h.caps[i].drawn)
+		line(h.caps[i].name, h.caps[i].drawn)
 	}
 	for i := range h.racks {
-		fmt.Fprintln(&b, h.racks[i].name, h.racks[i].uplink)
+		line(h.racks[i].name, h.racks[i].uplink)
 	}
 	for i := range h.classes {
-		fmt.Fprintln(&b, h.classes[i].free, h.classes[i].prices)
+		p := &h.classes[i].prices
+		line("class", h.classes[i].free, int64(math.Float64bits(p.device)), int64(math.Float64bits(p.core)), int64(math.Float64bits(p.bound)), int64(p.scarce))
 	}
-	return b.String()
+	return string(b)
 }
 
 // Check compares every ranking with a look at all nodes, and the node that it gives with the best of a scan.
