@@ -49,8 +49,8 @@ type page struct {
 
 type queueRow struct {
 	QueueReport
-	Width                      string // of its bar, in %
-	Part, Held, Mean, P99, W99 string
+	Width                             string // of its bar, in %
+	Count, Part, Held, Mean, P99, W99 string
 }
 
 // WriteHTML writes the page.
@@ -69,16 +69,19 @@ func (r Report) page() page {
 		p.Unit.Zh = "加速卡"
 	}
 	p.Sub = both{
-		fmt.Sprintf("%d jobs on %d nodes with %s %s; policy %s (%s), durations %s", r.Jobs, r.Nodes, count(r.Total), p.Unit.En, orNone(r.Name), r.Policy, r.Durations),
-		fmt.Sprintf("%d 个作业，%d 个节点，共 %s %s；策略 %s（%s），时长%s", r.Jobs, r.Nodes, count(r.Total), map[string]string{"cores": "", "accelerators": "张"}[r.Unit]+p.Unit.Zh, orNone(r.Name), r.Policy, knownZh(r.Durations)),
+		fmt.Sprintf("%s jobs on %d nodes with %s %s; policy %s (%s), durations %s", count(float64(r.Jobs)), r.Nodes, count(r.Total), p.Unit.En, orNone(r.Name), r.Policy, r.Durations),
+		fmt.Sprintf("%s 个作业，%d 个节点，共 %s %s；策略 %s（%s），时长%s", count(float64(r.Jobs)), r.Nodes, count(r.Total), map[string]string{"cores": "", "accelerators": "张"}[r.Unit]+p.Unit.Zh, orNone(r.Name), r.Policy, knownZh(r.Durations)),
 	}
 	p.Tiles = []tile{
 		{both{"Mean completion time", "平均完成时间"}, long(r.JCT.Mean), both{"p50 " + long(r.JCT.P50) + ", p99 " + long(r.JCT.P99), "p50 " + long(r.JCT.P50) + "，p99 " + long(r.JCT.P99)}},
-		{both{"Mean wait", "平均等待"}, long(r.Wait.Mean), both{"p50 " + long(r.Wait.P50) + ", p99 " + long(r.Wait.P99), "p50 " + long(r.Wait.P50) + "，p99 " + long(r.Wait.P99)}},
+		{both{"Mean wait", "平均等待"}, long(r.Wait.Mean), both{"p50 " + long(r.Wait.P50) + ", p99 " + long(r.Wait.P99) + ", at most " + long(r.Longest) + " at a stretch", "p50 " + long(r.Wait.P50) + "，p99 " + long(r.Wait.P99) + "，单次最长 " + long(r.Longest)}},
 		{both{"Allocation", "分配率"}, parts(r.Allocation), both{"while jobs came; " + parts(r.Pressed) + " while any waited", "作业到达期间；有等待时 " + parts(r.Pressed)}},
 		{both{"Utilisation", "利用率"}, parts(r.Useful), both{"of the hall's time to the last end", "占整个机房到最后结束的时间"}},
-		{both{"Fairness (Jain)", "公平性 (Jain)"}, strconv.FormatFloat(r.Jain, 'f', 3, 64), both{"among " + strconv.Itoa(len(r.Queues)) + " queues; 1 is even", strconv.Itoa(len(r.Queues)) + " 个队列之间；1 为均等"}},
-		{both{"Preemptions", "抢占"}, strconv.Itoa(r.Stops), both{"each costs " + long(r.Cost), "每次代价 " + long(r.Cost)}},
+		{both{"Fairness (Jain)", "公平性 (Jain)"}, strconv.FormatFloat(r.Jain, 'f', 3, 64), both{"of what " + strconv.Itoa(len(r.Queues)) + " queues held while they had jobs; 1 is even", strconv.Itoa(len(r.Queues)) + " 个队列有作业期间的占用；1 为均等"}},
+		{both{"Preemptions", "抢占"}, count(float64(r.Stops)), both{"each costs " + long(r.Cost), "每次代价 " + long(r.Cost)}},
+	}
+	if len(r.Queues) == 1 {
+		p.Tiles[4].Value, p.Tiles[4].Note = "–", both{"one queue alone shares with nobody", "只有一个队列，无需共享"}
 	}
 	p.Facts = r.facts()
 	p.Alloc, p.Wait, p.CDF = r.allocationChart(), r.queueChart(), r.distributionChart()
@@ -87,7 +90,7 @@ func (r Report) page() page {
 		most = max(most, q.Share)
 	}
 	for _, q := range r.Queues {
-		row := queueRow{QueueReport: q, Width: "0", Part: parts(q.Share), Held: strconv.FormatFloat(q.Rate, 'f', 1, 64), Mean: long(q.JCT.Mean), P99: long(q.JCT.P99), W99: long(q.Wait.P99)}
+		row := queueRow{QueueReport: q, Width: "0", Count: count(float64(q.Jobs)), Part: parts(q.Share), Held: strconv.FormatFloat(q.Rate, 'f', 1, 64), Mean: long(q.JCT.Mean), P99: long(q.JCT.P99), W99: long(q.Wait.P99)}
 		if most > 0 {
 			row.Width = strconv.FormatFloat(100*q.Share/most, 'f', 1, 64)
 		}
@@ -102,10 +105,12 @@ func (r Report) facts() []fact {
 		{both{"First start", "首次启动"}, both{"mean " + long(r.First.Mean) + " after submission, p99 " + long(r.First.P99), "提交后平均 " + long(r.First.Mean) + "，p99 " + long(r.First.P99)}},
 		{both{"Fragmentation", "碎片"}, both{parts(r.Fragments) + " of what was free lay on nodes partly in use", "空闲资源中 " + parts(r.Fragments) + " 位于部分占用的节点"}},
 		{both{"Makespan", "总工期"}, same(long(r.Makespan))},
-		{both{"Plans", "调度计划"}, both{fmt.Sprintf("%d, with %d decisions", r.Plans, r.Decisions), fmt.Sprintf("%d 次，共 %d 个决策", r.Plans, r.Decisions)}},
+		{both{"Plans", "调度计划"}, both{
+			count(float64(r.Plans)) + ", with " + count(float64(r.Decisions)) + " decisions", count(float64(r.Plans)) + " 次，共 " + count(float64(r.Decisions)) + " 个决策",
+		}},
 	}
 	if r.PerSecond > 0 {
-		out = append(out, fact{both{"Decisions per second", "每秒决策"}, same(strconv.FormatFloat(r.PerSecond, 'f', 0, 64))})
+		out = append(out, fact{both{"Decisions per second", "每秒决策"}, same(count(r.PerSecond))})
 	}
 	if e := r.Prediction; e != nil {
 		out = append(out, fact{both{"Predicted durations", "时长预测"}, both{
