@@ -54,7 +54,6 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
 	}
 	maps.Copy(out.Env, s.Env)
-	out.Env["WORLD_SIZE"] = fmt.Sprint(s.Tasks)
 	if r.Share > 0 && r.Share < 1 {
 		out.Env["LINESHAFT_SHARE"] = strconv.FormatFloat(r.Share, 'f', -1, 64)
 	}

@@ -232,7 +232,8 @@ func (j Job) arrayEnv() map[string]string {
 
 // Env is what the job itself adds to its tasks' environment: its place in an array, its size.
 func (j Job) Env() map[string]string {
-	out := map[string]string{}
+	world := strconv.Itoa(j.World())
+	out := map[string]string{"WORLD_SIZE": world, "LINESHAFT_TASKS": world}
 	if j.Array != nil && j.Spec.Array != nil {
 		maps.Copy(out, j.arrayEnv())
 	}

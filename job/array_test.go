@@ -74,7 +74,7 @@ func TestAnArrayRunsAsManyAtOnceAsItsLimitLets(t *testing.T) {
 		t.Errorf("%s: %+v", j.Reason, j.Reasons)
 	}
 	env := s.get(head.ID + 2).Env()
-	if got := fmt.Sprint(slices.Sorted(maps.Keys(env)), env["LINESHAFT_ARRAY_INDEX"], env["LINESHAFT_ARRAY"]); got != "[LINESHAFT_ARRAY LINESHAFT_ARRAY_COUNT LINESHAFT_ARRAY_INDEX]21" {
+	if got := fmt.Sprint(slices.Sorted(maps.Keys(env)), env["LINESHAFT_ARRAY_INDEX"], env["LINESHAFT_ARRAY"]); got != "[LINESHAFT_ARRAY LINESHAFT_ARRAY_COUNT LINESHAFT_ARRAY_INDEX LINESHAFT_TASKS WORLD_SIZE]21" {
 		t.Errorf("%s", got)
 	}
 	s.machine.exit(ref(head.ID, 0, 1), 0)

@@ -88,10 +88,13 @@ func (c *Core) preview(jobs []Job, tick PlanTick) (Job, outlook) {
 	}
 	if out.State == Starting {
 		var on []string
-		for _, t := range out.Tasks {
+		for _, t := range out.Tasks[:out.World()] {
 			on = append(on, t.Node)
 		}
 		out.Reason = "would start now on " + strings.Join(on, ", ")
+		if n := out.World(); n < out.Spec.Tasks {
+			out.Reason = fmt.Sprintf("would start now with %d of its %d tasks, on %s", n, out.Spec.Tasks, strings.Join(on, ", "))
+		}
 		return out, outlook{}
 	}
 	out.Reason = "would be queued: it " + out.Reason
@@ -285,6 +288,7 @@ func (j Job) explain(now time.Time) Explanation {
 	case j.State == Running && j.Started != nil:
 		s += fmt.Sprintf(", for %v now", now.Sub(*j.Started).Round(time.Second))
 	}
+	s += j.size()
 	if j.Reason != "" {
 		s += ": " + j.Reason
 	}

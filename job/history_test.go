@@ -46,7 +46,10 @@ func (h *history) spec() job.Spec {
 	s.Priority = h.rand.IntN(3)
 	s.Preemptible = h.rand.IntN(2) == 0
 	s.Resources.CPU = float64(1 + h.rand.IntN(2))
-	if s.Kind == job.Command && h.rand.IntN(4) == 0 {
+	if h.seed%3 == 0 && h.rand.IntN(2) == 0 { // of these histories many are elastic, and of the others none
+		s.Kind, s.Tasks, s.MinTasks, s.Preemptible, s.Resources.CPU = job.Command, 2+h.rand.IntN(3), 1+h.rand.IntN(2), h.rand.IntN(4) > 0, 1
+	}
+	if s.Kind == job.Command && h.rand.IntN(6) == 0 {
 		s.Array = &job.Array{Count: 2 + h.rand.IntN(2), Limit: h.rand.IntN(3)}
 	}
 	if h.rand.IntN(4) == 0 {
@@ -108,6 +111,9 @@ func (h *history) next() {
 		_ = h.step(h.torn(), job.Observed{Statuses: all, Fresh: func(id job.ID) bool { return len(h.queue[id]) == 0 }})
 	case 11:
 		h.now = h.now.Add(time.Duration(h.rand.IntN(30_000)) * time.Millisecond)
+		if h.rand.IntN(3) == 0 {
+			h.now = h.now.Add(job.ResizePause)
+		}
 		_ = h.step(h.torn())
 	case 12:
 		if h.rand.IntN(4) == 0 {
@@ -213,6 +219,7 @@ func (h *history) check() {
 		if j.State.Terminal() {
 			h.ended[id] = j
 		}
+		h.size(j)
 		if m := j.Array; m != nil && slices.ContainsFunc(j.Tasks, func(t job.Task) bool { return t.State.Live() }) {
 			if arrays[m.ID]++; j.Spec.Array.Limit > 0 && arrays[m.ID] > j.Spec.Array.Limit {
 				h.Fatalf("seed %d: more than %d jobs of array %d run", h.seed, j.Spec.Array.Limit, m.ID)
@@ -244,6 +251,27 @@ func (h *history) check() {
 		if used[n.Name] > n.CPU {
 			h.Fatalf("seed %d: node %s has %v cores and holds tasks of %v", h.seed, n.Name, n.CPU, used[n.Name])
 		}
+	}
+}
+
+// size holds that a batch job that has started runs with all its tasks, an elastic one with enough, those of the lowest
+// ranks.
+func (h *history) size(j job.Job) {
+	h.Helper()
+	least := j.Spec.Tasks
+	if j.Spec.MinTasks > 0 {
+		least = j.Spec.MinTasks
+	}
+	if j.Kind == job.Service || j.State != job.Starting && j.State != job.Running {
+		return
+	}
+	for i, t := range j.Tasks {
+		if started := t.State != job.Canceled && t.State != job.Queued; started != (i < j.World()) {
+			h.Fatalf("seed %d: job %d has the size %d of %d to %d and task %d is %s", h.seed, j.ID, j.World(), least, j.Spec.Tasks, i, t.State)
+		}
+	}
+	if j.World() < least || j.World() > j.Spec.Tasks {
+		h.Fatalf("seed %d: job %d has the size %d of %d to %d", h.seed, j.ID, j.World(), least, j.Spec.Tasks)
 	}
 }
 
@@ -286,16 +314,18 @@ func runHistory(t *testing.T, seed uint64, steps int) *history {
 }
 
 func TestNoHistoryBreaksTheInvariants(t *testing.T) {
-	seen, moved := map[string]bool{}, false
+	seen, moved, grown, shrunk := map[string]bool{}, false, false, false
 	for seed := range uint64(40) {
 		h := runHistory(t, seed, 250)
 		for _, line := range h.trace {
 			seen[strings.Fields(line)[2]] = true
 			moved = moved || strings.Contains(line, "moved to")
+			grown = grown || strings.Contains(line, "there is room for more")
+			shrunk = shrunk || strings.Contains(line, "needs the room of the others")
 		}
 	}
-	if !moved {
-		t.Error("no history moved a job: the test proves less than it says")
+	if !moved || !grown || !shrunk {
+		t.Error(moved, grown, shrunk, "no history moved, grew or shrank a job: the test proves less than it says")
 	}
 	for _, state := range []job.State{job.Queued, job.Starting, job.Running, job.Stopping, job.Succeeded, job.Failed, job.Canceled} {
 		if !seen[string(state)] {

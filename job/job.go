@@ -50,22 +50,25 @@ const (
 
 // Spec is what the submitter wrote. Fields that are absent have the defaults of Spec.Defaults; unknown fields are errors.
 type Spec struct {
-	Name      string            `json:"name" yaml:"name"`
-	Kind      Kind              `json:"kind,omitempty" yaml:"kind,omitempty"`
-	Command   []string          `json:"command,omitempty" yaml:"command,omitempty"`
-	Env       map[string]string `json:"env,omitempty" yaml:"env,omitempty"`
-	Secrets   []SecretRef       `json:"secrets,omitempty" yaml:"secrets,omitempty"`
-	Code      string            `json:"code,omitempty" yaml:"code,omitempty"` // digest of an uploaded folder
-	Data      []string          `json:"data,omitempty" yaml:"data,omitempty"` // data sets the task may read, "mnist" or "mnist@1"
-	Train     json.RawMessage   `json:"train,omitempty" yaml:"train,omitempty"`
-	Tasks     int               `json:"tasks,omitempty" yaml:"tasks,omitempty"`
-	Array     *Array            `json:"array,omitempty" yaml:"array,omitempty"` // many such jobs
-	Resources Resources         `json:"resources" yaml:"resources"`
-	Topology  Topology          `json:"topology,omitzero" yaml:"topology,omitempty"`  // how near the tasks are to each other
-	Priority  int               `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
-	Queue     string            `json:"queue,omitempty" yaml:"queue,omitempty"`       // of the server's queues; "default" when empty
-	Deadline  *time.Time        `json:"deadline,omitempty" yaml:"deadline,omitempty"` // near it, the job goes first
-	NotBefore *time.Time        `json:"not_before,omitempty" yaml:"not_before,omitempty"`
+	Name    string            `json:"name" yaml:"name"`
+	Kind    Kind              `json:"kind,omitempty" yaml:"kind,omitempty"`
+	Command []string          `json:"command,omitempty" yaml:"command,omitempty"`
+	Env     map[string]string `json:"env,omitempty" yaml:"env,omitempty"`
+	Secrets []SecretRef       `json:"secrets,omitempty" yaml:"secrets,omitempty"`
+	Code    string            `json:"code,omitempty" yaml:"code,omitempty"` // digest of an uploaded folder
+	Data    []string          `json:"data,omitempty" yaml:"data,omitempty"` // data sets the task may read, "mnist" or "mnist@1"
+	Train   json.RawMessage   `json:"train,omitempty" yaml:"train,omitempty"`
+	Tasks   int               `json:"tasks,omitempty" yaml:"tasks,omitempty"`
+	// MinTasks makes the job elastic: it starts with at least so many of its tasks, grows when there is room, and shrinks for
+	// others where Preemptible lets it, each time from its last checkpoint.
+	MinTasks  int        `json:"min_tasks,omitempty" yaml:"min_tasks,omitempty"`
+	Array     *Array     `json:"array,omitempty" yaml:"array,omitempty"` // many such jobs
+	Resources Resources  `json:"resources" yaml:"resources"`
+	Topology  Topology   `json:"topology,omitzero" yaml:"topology,omitempty"`  // how near the tasks are to each other
+	Priority  int        `json:"priority,omitempty" yaml:"priority,omitempty"` // -100 to 100
+	Queue     string     `json:"queue,omitempty" yaml:"queue,omitempty"`       // of the server's queues; "default" when empty
+	Deadline  *time.Time `json:"deadline,omitempty" yaml:"deadline,omitempty"` // near it, the job goes first
+	NotBefore *time.Time `json:"not_before,omitempty" yaml:"not_before,omitempty"`
 	// Deferrable lets the job wait for a window of the site's calendar, unless its deadline leaves no other time.
 	Deferrable bool     `json:"deferrable,omitempty" yaml:"deferrable,omitempty"`
 	Retries    int      `json:"retries,omitempty" yaml:"retries,omitempty"`
@@ -175,7 +178,10 @@ type Job struct {
 	Outlook     *Outlook   `json:"outlook,omitempty"`    // of a dry run
 	Array       *Member    `json:"array,omitempty"`      // which job of an array it is
 
-	Claim []PlannedPlace `json:"claim,omitempty"` // where it goes on after it was told to move
+	Claim []PlannedPlace `json:"claim,omitempty"` // where it goes on after it was told to move or to change its size
+
+	Size    int     `json:"size,omitempty"`    // of an elastic job: with how many tasks its attempt started
+	Resized *Resize `json:"resized,omitempty"` // the last change of that
 }
 
 // Task is one process of a job.
@@ -195,6 +201,14 @@ type Task struct {
 	Grant        *Grant              `json:"grant,omitempty"`        // what it may use now, where that is not what was promised
 	Accelerators []string            `json:"accelerators,omitempty"` // devices given, as the executor names them
 	Uplink       units.BitsPerSecond `json:"uplink,omitempty"`       // taken of the rack's uplink, by a job that spans racks
+}
+
+// Resize is a change of an elastic job's size.
+type Resize struct {
+	Time time.Time `json:"time"`
+	From int       `json:"from"`
+	To   int       `json:"to"` // as planned: it starts with what there is then
+	Why  string    `json:"why"`
 }
 
 // Feature is one part of the isolation and whether it is really enforced.

@@ -21,6 +21,8 @@ type Site struct {
 	Windows []Window // when deferrable work may start; at any time when empty
 	// HalfLife is how fast past use fades; with 0 only what is held now counts.
 	HalfLife time.Duration
+	// ResizePause is how long an elastic job runs before it is started anew to grow.
+	ResizePause time.Duration
 }
 
 // HalfLife is a week, as that of SLURM's priorities is (PriorityDecayHalfLife) where nobody sets it.
@@ -29,7 +31,7 @@ const HalfLife = 7 * 24 * time.Hour
 // DefaultSite keeps room for those that wait longest, by predicted durations, and lets higher priority and guaranteed
 // quota stop what may be stopped.
 func DefaultSite(queues []queue.Queue) Site {
-	return Site{Queues: queues, HalfLife: HalfLife, Policy: sched.Policy{
+	return Site{Queues: queues, HalfLife: HalfLife, ResizePause: ResizePause, Policy: sched.Policy{
 		Backfill: sched.Conservative, Preempt: sched.Preemption{Priority: true, Reclaim: true, Grace: time.Duration(DefaultGrace)},
 	}}
 }

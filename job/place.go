@@ -27,10 +27,13 @@ func (c *Core) plan(nodes []fleet.Node) {
 	c.clear(nodes)
 	snap, waiting := c.snapshot(nodes)
 	c.outlook = outlook{}
-	if len(snap.Queue) == 0 {
+	if len(snap.Queue) == 0 && !slices.ContainsFunc(snap.Running, func(r sched.Running) bool { return len(r.More) > 0 }) {
 		return
 	}
-	c.outlook = outlook{snap, sched.Plan(snap).Decisions, &appraisal{}}
+	plan := sched.Plan(snap)
+	if len(snap.Queue) > 0 {
+		c.outlook = outlook{snap, plan.Decisions, &appraisal{}}
+	}
 	for _, d := range c.outlook.decisions {
 		j := waiting[d.Gang]
 		switch {
@@ -41,6 +44,9 @@ func (c *Core) plan(nodes []fleet.Node) {
 		default:
 			c.place(j, d.Placements)
 		}
+	}
+	for _, g := range plan.Growths {
+		c.grow(g)
 	}
 }
 
@@ -53,6 +59,7 @@ func (c *Core) snapshot(nodes []fleet.Node) (snap sched.Snapshot, waiting map[st
 		j := c.jobs[id]
 		if live := j.running(c.now); len(live.Placements) > 0 {
 			c.foresee(j, &live.Gang)
+			live.More = j.more(c.now, c.site.ResizePause)
 			snap.Running = append(snap.Running, live)
 		}
 		for _, g := range j.gangs(c.now) {
@@ -88,6 +95,9 @@ func (c *Core) evict(j *Job, d sched.Decision) {
 		if victim == nil || victim.State == Stopping {
 			continue
 		}
+		if c.shrink(victim, e, j) {
+			continue
+		}
 		at := c.now
 		victim.Preempted = &at
 		c.end(victim, Queued, fmt.Sprintf("stopped for job/%d (%s); it goes on from its last checkpoint when there is room", j.ID, e.Why))
@@ -115,6 +125,9 @@ func (j *Job) running(now time.Time) sched.Running {
 			})
 		}
 	}
+	if r.Gang.Min > 0 && !j.complete() {
+		r.Gang.Min = 0 // it does not shrink now
+	}
 	return r
 }
 
@@ -127,6 +140,9 @@ func (j *Job) gang() sched.Gang {
 	}
 	if j.Array != nil && j.Spec.Array != nil {
 		g.Array, g.ArrayLimit = j.Array.ID.String(), j.Spec.Array.Limit
+	}
+	if j.Spec.elastic() {
+		g.Min = j.Spec.MinTasks
 	}
 	if j.Spec.NotBefore != nil {
 		g.NotBefore = *j.Spec.NotBefore
@@ -185,6 +201,14 @@ func (c *Core) place(j *Job, placements []sched.Placement) {
 		}
 		if old := t.Attempt - keepAttempts; old > 0 {
 			c.do(RemoveTask{Ref: j.ref(t.Index, old)})
+		}
+	}
+	if j.Spec.elastic() {
+		j.Size = len(placements)
+		for i := range j.Tasks {
+			if j.Tasks[i].State == Queued {
+				j.Tasks[i].State, j.Tasks[i].Reason = Canceled, "the attempt started without it"
+			}
 		}
 	}
 	for _, p := range placements {

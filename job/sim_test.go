@@ -36,6 +36,7 @@ type sim struct {
 
 func newSim(t testing.TB, nodes ...fleet.Node) *sim {
 	s := &sim{TB: t, store: newMemory(), machine: newMachine(), now: time.Unix(50_000, 0).UTC(), nodes: nodes}
+	s.machine.now = func() time.Time { return s.now }
 	s.machine.tell = func(st exec.Status) { s.said = append(s.said, st) }
 	s.crash()
 	return s

@@ -136,6 +136,10 @@ func (s Spec) checkNumbers() error {
 	switch {
 	case s.Tasks < 1 || s.Tasks > MaxTasks:
 		return invalid("tasks is %d: give 1 to %d", s.Tasks, MaxTasks)
+	case s.MinTasks != 0 && s.Kind != Command:
+		return invalid("min_tasks is of command jobs: a %s job cannot change its size while it runs", s.Kind)
+	case s.MinTasks < 0 || s.MinTasks > s.Tasks:
+		return invalid("min_tasks is %d of %d tasks: give 1 to %d, or leave it out", s.MinTasks, s.Tasks, s.Tasks)
 	case s.Priority < -100 || s.Priority > 100:
 		return invalid("priority is %d: give -100 to 100", s.Priority)
 	case s.Retries < 0 || s.Retries > maxRetries:

@@ -122,7 +122,7 @@ func (c *Core) ended(j *Job, t *Task, st exec.Status) {
 
 // allWell ends a batch job whose every task has succeeded.
 func (c *Core) allWell(j *Job) {
-	for _, t := range j.Tasks {
+	for _, t := range j.Tasks[:min(j.World(), len(j.Tasks))] {
 		if t.State != Succeeded {
 			return
 		}

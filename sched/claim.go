@@ -19,6 +19,7 @@ func (p *planner) claims(out *Schedule, state *queue.State) {
 		}
 		if p.grant(&r.Gang, more) {
 			p.occupy(&r.Gang, more)
+			state.Held = append(state.Held, queue.Use{Queue: r.Gang.Queue, User: r.Gang.User, Amount: r.Gang.need(len(more))})
 		}
 	}
 	if !p.claimed() {
@@ -59,9 +60,9 @@ func (p *planner) grant(g *Gang, places []Placement) bool {
 	return true
 }
 
-// covers tells whether the places are one for each task of the gang.
+// covers tells whether the places are one for each task of the gang, or of an elastic one for enough.
 func (g *Gang) covers(places []Placement) bool {
-	if len(places) != len(g.Tasks) {
+	if len(places) < g.least() || len(places) > len(g.Tasks) {
 		return false
 	}
 	for _, pl := range places {

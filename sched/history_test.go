@@ -192,6 +192,7 @@ func (h *history) fit(running []sched.Running, started []sched.Running) error {
 
 // plans makes the plan twice, checks it, and does what it says.
 func (h *history) plans(counterfactual bool) error {
+	h.wish()
 	p := sched.Plan(h.s)
 	if counterfactual {
 		was := fmt.Sprintf("%+v", h.s)
@@ -237,20 +238,62 @@ func (h *history) plans(counterfactual bool) error {
 			h.seen["started"]++
 		}
 	}
+	grown, err := h.grown(p.Growths)
+	if err != nil {
+		return err
+	}
 	rest, err := without(h.s.Running, evicted)
 	if err != nil {
 		return err
 	}
-	if err := h.fit(rest, later); err != nil {
+	if err := h.fit(less(rest, grown), slices.Concat(grown, later)); err != nil {
 		return fmt.Errorf("when all have stopped: %w", err)
 	}
 	if h.s.Policy.Preempt.Grace > 0 {
-		if err := h.fit(h.s.Running, now); err != nil {
+		if err := h.fit(less(h.s.Running, grown), slices.Concat(grown, now)); err != nil {
 			return fmt.Errorf("at once: %w", err)
 		}
 	}
+	if len(grown) > 0 { // nothing is stopped by the same plan
+		h.s.Running = slices.Concat(less(h.s.Running, grown), grown)
+		rest = h.s.Running
+	}
 	h.apply(rest, now, evicted)
 	return nil
+}
+
+// wish has elastic gangs that run with fewer tasks want the others, now and then.
+func (h *history) wish() {
+	h.s.Running = slices.Clone(h.s.Running)
+	for i := range h.s.Running {
+		r := &h.s.Running[i]
+		r.More = nil
+		if n := len(r.Placements); r.Gang.Min > 0 && n < len(r.Gang.Tasks) && h.r.IntN(2) == 0 {
+			r.More = r.Gang.Tasks[n:]
+		}
+	}
+}
+
+// grown is the gangs that grow, at their new sizes.
+func (h *history) grown(list []sched.Growth) (out []sched.Running, err error) {
+	for _, g := range list {
+		i := slices.IndexFunc(h.s.Running, func(r sched.Running) bool { return r.Gang.ID == g.Gang })
+		if i < 0 || len(g.Placements) == 0 || len(g.Placements) > len(h.s.Running[i].More) || !h.s.Running[i].Stopping.IsZero() {
+			return nil, fmt.Errorf("%+v grows what does not run, wants no more or stops", g)
+		}
+		r := h.s.Running[i]
+		r.Placements = slices.Concat(r.Placements, g.Placements)
+		out = append(out, r)
+		h.seen["grown"]++
+	}
+	return out, nil
+}
+
+// less is the running gangs without some.
+func less(running, some []sched.Running) []sched.Running {
+	return slices.DeleteFunc(slices.Clone(running), func(r sched.Running) bool {
+		return slices.ContainsFunc(some, func(o sched.Running) bool { return o.Gang.ID == r.Gang.ID })
+	})
 }
 
 func (h *history) apply(rest, now []sched.Running, evicted []sched.Eviction) {
@@ -449,7 +492,7 @@ func TestNoHistoryOfPlansExceedsAnythingOrSplitsAGangOrSaysAWrongReason(t *testi
 	for seed := range uint64(500) {
 		runHistory(t, seed, 7, seen)
 	}
-	for _, what := range []string{"started", "stopped", "told to stop", "order", "overdue", "priority", "reclaim", "shrink", "started without its reasons", "waits for quota", "waits for reservation", "waits for order", "waits for time"} {
+	for _, what := range []string{"started", "stopped", "told to stop", "order", "overdue", "priority", "reclaim", "shrink", "grown", "started without its reasons", "waits for quota", "waits for reservation", "waits for order", "waits for time"} {
 		if seen[what] == 0 {
 			t.Errorf("%s: it never happened: %v", what, seen)
 		}

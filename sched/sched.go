@@ -115,11 +115,13 @@ type Running struct {
 	Started    time.Time
 	Stopping   time.Time // by when it will have stopped, of what was told to; zero when it runs on
 	Kept       bool      // it was started as overdue and may finish its Quantum
+	More       []int     // tasks that an elastic gang runs without and would start anew for, from the next index on
 }
 
 // Schedule is the outcome: one decision for every gang of the queue, in the order in which they were taken.
 type Schedule struct {
 	Decisions []Decision
+	Growths   []Growth // of running gangs with More
 }
 
 // Decision is what becomes of one gang: either all its placements, or the reasons why it waits.

@@ -183,6 +183,7 @@ func plan(s Snapshot, tree *queue.Tree, hall *Hall) Schedule {
 			n++
 		}
 	}
+	out.Growths = p.grow()
 	return out
 }
 

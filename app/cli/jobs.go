@@ -124,7 +124,7 @@ func (e *env) jobDetails(w io.Writer, j job.Job) {
 		timeout = time.Duration(j.Spec.Timeout).String()
 	}
 	e.details(w, "job", j.ID, "array", memberOf(j), "name", j.Name, "kind", j.Kind, "state", j.State, "reason", j.Reason, "owner", j.Owner,
-		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks(j.Spec.Resources), "together", together(j.Spec), "timeout", timeout,
+		"command", shellWords(j.Spec.Command), "data", strings.Join(j.Spec.Data, ", "), "code", digest(j.Spec.Code), "each task", asks(j.Spec.Resources), "together", together(j.Spec), "tasks", sizes(j), "timeout", timeout,
 		"not before", e.whenPtr(j.Spec.NotBefore), "deadline", e.whenPtr(j.Spec.Deadline), "deferrable", deferrable(j.Spec),
 		"attempt", attempt, "progress", progressOf(j), "model", made,
 		"created", e.when(j.Created), "started", e.whenPtr(j.Started), "finished", e.whenPtr(j.Finished))
@@ -210,6 +210,21 @@ func asks(r job.Resources) string {
 	}
 	if r.Watts > 0 {
 		s += ", " + number(float64(r.Watts)) + " W"
+	}
+	return s
+}
+
+// sizes is with how many tasks an elastic job runs, and since when.
+func sizes(j job.Job) string {
+	if j.Spec.MinTasks == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("%d to %d", j.Spec.MinTasks, j.Spec.Tasks)
+	if j.Size > 0 && !ended(j) {
+		s = fmt.Sprintf("%d of %s", j.Size, s)
+	}
+	if r := j.Resized; r != nil {
+		s += fmt.Sprintf("; last changed from %d to %d: %s", r.From, r.To, r.Why)
 	}
 	return s
 }

@@ -70,6 +70,7 @@ func (o *runFlags) flags(cmd *cobra.Command) {
 	size("accelerator-memory", "`size` of the memory that each has at least; with --share what it takes of it")
 	f.Float64Var(&r.Share, "share", 0, "`part` of one accelerator, such as 0.25, which others share")
 	f.IntVar(&o.spec.Tasks, "tasks", 0, "`number` of processes that start together (default 1)")
+	f.IntVar(&o.spec.MinTasks, "min-tasks", 0, "least `number` of them that it runs with: it starts with these, and starts anew with more when there is room")
 	f.IntVar(&o.array.Count, "array", 0, "make it this `number` of jobs, each with its place in LINESHAFT_ARRAY_INDEX; implies --detach")
 	f.IntVar(&o.array.Limit, "array-limit", 0, "at most this `number` of them run at once")
 	f.StringVar(&o.topology, "topology", "", "`level` that its processes share where they can: domain, node or rack; 'rack,hard' rather waits")

@@ -418,6 +418,9 @@ func (t *Tree) overs(leaf int, need Amount, most int, held func(at int) vector) 
 	return out
 }
 
+// Room tells whether so much more exceeds no limit.
+func (l *Line) Room(c Claim) bool { return c.leaf < 0 || len(l.overs(c.leaf, c.amount, 1)) == 0 }
+
 // Take counts what the item holds from now on.
 func (l *Line) Take(t Turn) { l.hold(t.leaf, t.user, l.items[t.Item].Need, 1) }
 

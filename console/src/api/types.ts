@@ -22,6 +22,7 @@ export interface Resources {
 }
 export interface Spec {
   name: string; kind?: string; command?: string[]; data?: string[]; train?: unknown; tasks?: number; resources: Resources;
+  min_tasks?: number;
   array?: { count?: number; over?: Record<string, string[]>; limit?: number };
   topology?: { level: 'domain' | 'node' | 'rack'; hard?: boolean };
   register?: string; [other: string]: unknown;
@@ -31,6 +32,7 @@ export interface Job {
   attempt: number; retries_left: number; created: string; started?: string; finished?: string;
   progress?: Progress; tasks: Task[] | null; model?: { name: string; version: number }; reasons?: Reason[]; not_before?: string;
   outlook?: Outlook; array?: Member;
+  size?: number; resized?: { time: string; from: number; to: number; why: string };
 }
 /** Which job of which array it is; members are counted where a list shows the array as one line. */
 export interface Member { id: number; index: number; count: number; members?: Partial<Record<JobState, number>> }

@@ -194,6 +194,15 @@ function Details({ j }: { j: Record }) {
       <dl className="facts b">
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
         {j.array && <><dt>{t('array')}</dt><dd><Link to={`/jobs?array=${j.array.id}`}>{t('array.member', { index: j.array.index, last: j.array.count - 1, id: j.array.id })}</Link>{values(j).map(([k, v]) => <span key={k} className="mono dim"> {k}={v}</span>)}</dd></>}
+        {!!j.spec.min_tasks && (
+          <>
+            <dt>{t('tasks')}</dt>
+            <dd>
+              {t('elastic', { min: number(j.spec.min_tasks, lang), max: number(j.spec.tasks, lang) })}{!!j.size && !ended(j.state) && ` · ${t('elastic.now', { n: number(j.size, lang) })}`}
+              {j.resized && <span className="dim"> · {t('elastic.changed', { from: j.resized.from, to: j.resized.to })}: {j.resized.why}</span>}
+            </dd>
+          </>
+        )}
         <dt>{t('created')}</dt><dd>{fullTime(j.created, lang)}</dd>
         {j.started && <><dt>{t('started')}</dt><dd>{fullTime(j.started, lang)}</dd></>}
         {j.finished && <><dt>{t('finished')}</dt><dd>{fullTime(j.finished, lang)}</dd></>}

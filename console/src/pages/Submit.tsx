@@ -101,7 +101,7 @@ function Preview({ j }: { j: Job }) {
       <dl className="facts b">
         <dt>{t('name')}</dt><dd>{j.name}</dd>
         <dt>{t('kind')}</dt><dd>{kind(t, j.kind)}</dd>
-        <dt>{t('tasks')}</dt><dd>{number(j.tasks?.length ?? j.spec.tasks ?? 1, lang)}</dd>
+        <dt>{t('tasks')}</dt><dd>{j.spec.min_tasks ? t('elastic', { min: number(j.spec.min_tasks, lang), max: number(j.spec.tasks, lang) }) : number(j.tasks?.length ?? j.spec.tasks ?? 1, lang)}</dd>
         {j.array && <><dt>{t('array')}</dt><dd>{t('array.jobs', { n: number(j.array.count, lang) })}{!!j.spec.array?.limit && ` · ${t('array.limit', { n: number(j.spec.array.limit, lang) })}`}</dd></>}
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
         {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
