@@ -27,10 +27,10 @@ func (j Job) World() int {
 	return j.Spec.Tasks
 }
 
-// complete is whether all tasks of the attempt run: one that has ended already is not started anew for another size.
+// complete is whether all tasks of the attempt run or start: what has ended is not started anew for another size.
 func (j *Job) complete() bool {
 	for _, t := range j.Tasks[:min(j.World(), len(j.Tasks))] {
-		if t.State != Running {
+		if t.State != Running && t.State != Starting {
 			return false
 		}
 	}

@@ -205,6 +205,9 @@ func (c *Core) place(j *Job, placements []sched.Placement) {
 	}
 	if j.Spec.elastic() {
 		j.Size = len(placements)
+		if r := j.Resized; r != nil && r.To != j.Size {
+			j.Resized = nil // it was stopped whole since
+		}
 		for i := range j.Tasks {
 			if j.Tasks[i].State == Queued {
 				j.Tasks[i].State, j.Tasks[i].Reason = Canceled, "the attempt started without it"
