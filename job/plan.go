@@ -19,8 +19,20 @@ type PlanView struct {
 	Waiting []PlannedWait    `json:"waiting"` // in the order of their turns
 	Caps    []sched.CapUse   `json:"caps"`    // what is drawn below each power cap
 
+	Reserved []PlannedRoom `json:"reserved,omitempty"` // what the calendar keeps, now and later
+
 	Rule      string     `json:"rule,omitempty"`      // the learned rule that plans; the default when absent
 	Appraisal *Appraisal `json:"appraisal,omitempty"` // when something waits and the server has the solver
+}
+
+// PlannedRoom is a reservation of the calendar.
+type PlannedRoom struct {
+	Name   string         `json:"name"`
+	User   string         `json:"user,omitempty"`
+	Queue  string         `json:"queue,omitempty"`
+	From   time.Time      `json:"from"`
+	To     time.Time      `json:"to"`
+	Places []PlannedPlace `json:"places"`
 }
 
 // PlannedRun is a job that holds resources.
@@ -130,6 +142,13 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		v.Waiting = append(v.Waiting, w)
 	}
 	v.Queues = tree.Standings(state, items)
+	for _, r := range c.reserved {
+		room := PlannedRoom{Name: r.Name, User: r.User, Queue: r.Queue, From: r.Span.From, To: r.Span.To, Places: []PlannedPlace{}}
+		for _, p := range r.Room {
+			room.Places = append(room.Places, PlannedPlace{Node: p.Node, Accelerators: p.Accelerators})
+		}
+		v.Reserved = append(v.Reserved, room)
+	}
 	if len(hall.Caps) > 0 {
 		v.Caps = sched.Power(hall)
 	}

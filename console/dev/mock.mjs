@@ -45,10 +45,12 @@ const appraisal = { planned: 1.42, bound: 1.5, gap: 0.053, prices: [{ resource: 
 const plan = () => ({
   now: new Date().toISOString(), appraisal,
   queues: [
-    { name: 'research', weight: 2, guaranteed: { accelerators: 1, cpu: 4 }, held: { cpu: 2, accelerators: 1 }, share: 0.5, resource: 'accelerators', running: 1, waiting: 1 },
+    { name: 'research', weight: 2, guaranteed: { accelerators: 1, cpu: 4 }, held: { cpu: 2, accelerators: 1 }, share: 0.5, resource: 'accelerators', running: 1, waiting: 1, lately: 0.31, by: [{ user: 'ann', share: 0.5, resource: 'accelerators', lately: 0.28 }, { user: 'ben', share: 0, resource: 'accelerators', lately: 0.03 }] },
     { name: 'serving', weight: 1, limit: { cpu: 6 }, held: { cpu: 2 }, share: 0.25, resource: 'cpu', running: 1, waiting: 1 },
     { name: 'batch', weight: 1, guaranteed: { cpu: 1 }, limit: { cpu: 2 }, held: {}, share: 0, resource: 'cpu', running: 0, waiting: 1 },
   ],
+  caps: [{ name: 'hall', watts: 40000, idle: 4200, drawn: 21400 }, { name: 'feed-a', parent: 'hall', watts: 20000, idle: 2100, drawn: 19300 }],
+  reserved: [{ name: 'course', user: 'alice', from: soon(900), to: soon(4500), places: [{ node: 'hall-1', accelerators: ['0'] }, { node: 'hall-1', accelerators: ['1'] }] }],
   running: [
     { job: 5, name: 'mnist-wide', owner: 'admin', queue: 'research', state: 'running', priority: 0, preemptible: true, placements: [{ task: 0, node: 'hall-1', accelerators: ['0'] }], since: ago(331), until: soon(1240) },
     { job: 4, name: 'web', owner: 'admin', queue: 'serving', state: 'running', priority: 0, preemptible: false, placements: [{ task: 0, node: 'hall-1' }, { task: 1, node: 'hall-1' }], since: ago(700) },

@@ -19,6 +19,7 @@ const Models = lazy(() => import('./pages/Models'));
 const Model = lazy(() => import('./pages/Model'));
 const Serving = lazy(() => import('./pages/Serving'));
 const Service = lazy(() => import('./pages/Service'));
+const Fleet = lazy(() => import('./pages/Fleet'));
 const Audit = lazy(() => import('./pages/Audit'));
 
 const scheme = localStorageColorSchemeManager({ key: 'lineshaft.theme' });
@@ -62,6 +63,7 @@ function Signed() {
           <Route path="/models/:name" element={<Model />} />
           <Route path="/serving" element={<Serving />} />
           <Route path="/serving/:name" element={<Service />} />
+          <Route path="/fleet" element={<Fleet />} />
           <Route path="/audit" element={<Audit />} />
           <Route path="*" element={<Missing />} />
         </Routes>

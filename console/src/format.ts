@@ -43,6 +43,7 @@ export function sized(v: number | string | undefined, lang: string): [string, st
 export const bytes = (v: number | string | undefined, lang: string): string => sized(v, lang).join(' ').trim();
 
 /** A bandwidth, which comes as a number of bit/s or as written. */
+export const watts = (v: number, lang: string): string => (Math.abs(v) >= 10_000 ? `${number(v / 1000, lang, 1)} kW` : `${number(v, lang)} W`);
 export function bits(v: number | string | undefined, lang: string): string {
   if (typeof v === 'string') return v;
   if (v === undefined || !Number.isFinite(v)) return '–';

@@ -8,7 +8,7 @@ import type { Plan as Body, Running } from '../src/api/types';
 import { setLanguage, startLanguage } from '../src/i18n';
 import { Outlook } from '../src/pages/job/Outlook';
 import { Plan } from '../src/pages/jobs/Plan';
-import { firstAfter, fit, layout, pan, ticks, zoom } from '../src/pages/jobs/layout';
+import { called, firstAfter, fit, layout, pan, ticks, zoom } from '../src/pages/jobs/layout';
 import { part, whole } from '../src/pages/jobs/shares';
 
 const noon = Date.UTC(2026, 0, 5, 12);
@@ -31,6 +31,14 @@ test('work at the same time on one node stands on rows of its own, and what foll
   expect(l.rows.map((r) => [r.label, r.bars.map((b) => b.job)])).toEqual([['a · 0', [3]], ['a · 1', [3]], ['b', [1]], ['', [2]], ['Waiting', [8]]]);
   expect(l.bars.at(-1)).toMatchObject({ waits: true, from: noon + 600_000, to: noon + 900_000, row: 4 });
   expect([l.lo, l.hi]).toEqual([noon - 100_000, noon + 900_000]);
+});
+
+test('what is reserved stands where it will be, beside what runs there, and is no job', () => {
+  const plan: Body = { ...body([run(1, 'a', -100, 50, ['0'])]), reserved: [{ name: 'course', user: 'alice', from: at(20), to: at(3600), places: [{ node: 'a', accelerators: ['0'] }, { node: 'c' }] }] };
+  const l = layout(plan, 'node', 'Waiting');
+  expect(l.rows.map((r) => [r.label, r.bars.map(called)])).toEqual([['a · 0', ['job-1 #1']], ['', ['course']], ['c', ['course']], ['Waiting', ['later #8']]]);
+  expect(l.bars[1]).toMatchObject({ job: 0, reserved: 'alice', where: 'a · 0, c' });
+  expect(layout(plan, 'job', 'Waiting').rows.map((r) => r.label)).toEqual(['job-1 #1', 'course', 'later #8']);
 });
 
 test('by job every job has a row, and what has no known end has none', () => {

@@ -1,6 +1,6 @@
 import { QueryClient, keepPreviousData, useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query';
 import { ApiError, call, get, part, query } from './client';
-import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Overview, Plan, Policy, Service, Why, Use } from './types';
+import type { Action, Entry, Event, Job, JobState, List, Me, Metric, Model, ModelDetail, Node, Overview, Plan, Policy, Service, Why, Use } from './types';
 
 export function newClient(): QueryClient {
   return new QueryClient({
@@ -47,6 +47,7 @@ export const useJob = (id: number) => useQuery({ queryKey: ['job', id], queryFn:
 export const useWhy = (id: number) => useQuery({ queryKey: ['why', id], queryFn: ({ signal }) => get<Why>(`/jobs/${id}/why`, signal) });
 /** What the running tasks use, measured anew every half second by the machine. */
 export const useUsage = (id: number, running: boolean) => useQuery({ queryKey: ['usage', id], enabled: running, queryFn: ({ signal }) => get<{ items: Use[] }>(`/jobs/${id}/usage`, signal), refetchInterval: 2_000 });
+export const useFleet = () => useQuery({ queryKey: ['fleet'], queryFn: ({ signal }) => get<List<Node>>('/fleet', signal), refetchInterval: 15_000 });
 export const usePlan = () => useQuery({ queryKey: ['plan'], queryFn: ({ signal }) => get<Plan>('/plan', signal), refetchInterval: 15_000 });
 
 /** All points of a job so far. A later look asks only for what came after the last one. */
@@ -163,6 +164,7 @@ export function applier(client: QueryClient, wait = 400) {
           stale('job');
         }
         break;
+      case 'fleet': stale('fleet'); plan(); break;
       case 'models': stale('models'); stale('model'); break;
       case 'services': stale('services'); stale('models'); break;
       case 'actions': stale('actions'); stale('policies'); break;

@@ -54,6 +54,8 @@ export interface Amount { cpu?: number; memory?: number; storage?: number; accel
 export interface Queue {
   name: string; parent?: string; weight?: number; guaranteed?: Amount; limit?: Amount;
   held: Amount; share: number; resource: string; running: number; waiting: number;
+  /** Of the hall, on average, with past use fading. */
+  lately?: number; by?: { user: string; share: number; resource: string; lately: number }[];
 }
 export interface Waiting {
   job: number; name: string; owner: string; queue: string; priority: number; position: number; since: string; reason: string;
@@ -63,7 +65,11 @@ export interface Running {
   job: number; name: string; owner: string; queue: string; state: JobState; priority: number; preemptible: boolean;
   placements: { task: number; node: string; accelerators?: string[] }[] | null; since?: string; until?: string;
 }
-export interface Plan { now: string; queues: Queue[]; running: Running[]; waiting: Waiting[]; rule?: string; appraisal?: Appraisal }
+/** A power cap and what is drawn below it, in watts. */
+export interface Cap { name: string; parent?: string; watts: number; idle: number; drawn: number }
+/** A reservation of the calendar. */
+export interface Room { name: string; user?: string; queue?: string; from: string; to: string; places: { node: string; accelerators?: string[] }[] }
+export interface Plan { now: string; queues: Queue[]; running: Running[]; waiting: Waiting[]; caps?: Cap[]; reserved?: Room[]; rule?: string; appraisal?: Appraisal }
 export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
 
 export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }
@@ -81,7 +87,8 @@ export interface Service {
 }
 
 export interface Node {
-  name: string; cpu: number; memory: number; disk: number; accelerators?: { id: string; model?: string; memory?: number }[];
+  name: string; cpu: number; memory: number; disk: number; accelerators?: { id: string; kind?: string; model?: string; memory?: number; domain?: string; watts?: number }[];
+  storage?: number; bandwidth?: number; rack?: string; feed?: string; idle_watts?: number; max_watts?: number;
   cordoned: boolean; reason?: string;
 }
 export type ActionState = 'proposed' | 'decided' | 'applied' | 'verified' | 'failed';

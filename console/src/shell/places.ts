@@ -1,6 +1,6 @@
 import type { ComponentType } from 'react';
 import type { Key } from '../i18n';
-import { Audit, Home, Jobs, Models, Serving } from '../ui/icons';
+import { Audit, Fleet, Home, Jobs, Models, Serving } from '../ui/icons';
 
 export interface Place { path: string; key: Key; icon: ComponentType<{ size?: number }>; go: string; group: Key }
 
@@ -8,6 +8,7 @@ export interface Place { path: string; key: Key; icon: ComponentType<{ size?: nu
 export const places: Place[] = [
   { path: '/', key: 'nav.overview', icon: Home, go: 'o', group: 'nav.operate' },
   { path: '/jobs', key: 'nav.jobs', icon: Jobs, go: 'j', group: 'nav.operate' },
+  { path: '/fleet', key: 'nav.fleet', icon: Fleet, go: 'f', group: 'nav.operate' },
   { path: '/models', key: 'nav.models', icon: Models, go: 'm', group: 'nav.build' },
   { path: '/serving', key: 'nav.serving', icon: Serving, go: 's', group: 'nav.build' },
   { path: '/audit', key: 'nav.audit', icon: Audit, go: 'a', group: 'nav.trust' },

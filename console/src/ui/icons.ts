@@ -6,6 +6,7 @@ export { default as Check } from '@tabler/icons-react/icons/IconCheck';
 export { default as Copy } from '@tabler/icons-react/icons/IconCopy';
 export { default as Download } from '@tabler/icons-react/icons/IconDownload';
 export { default as Eraser } from '@tabler/icons-react/icons/IconEraser';
+export { default as Fleet } from '@tabler/icons-react/icons/IconServer2';
 export { default as Home } from '@tabler/icons-react/icons/IconHome';
 export { default as Jobs } from '@tabler/icons-react/icons/IconListDetails';
 export { default as Keyboard } from '@tabler/icons-react/icons/IconKeyboard';

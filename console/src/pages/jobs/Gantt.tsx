@@ -6,7 +6,7 @@ import { moment, percent } from '../../format';
 import { useT } from '../../i18n';
 import { Card, useNow } from '../../ui/parts';
 import { axisHeight, barAt, draw, rowHeight, timeOf, type Look, type Scene } from './draw';
-import { fit, layout, pan, zoom, type Bar, type By, type View } from './layout';
+import { called, fit, layout, pan, zoom, type Bar, type By, type View } from './layout';
 
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -39,7 +39,7 @@ export function Gantt({ plan }: { plan: Plan }) {
   const shape = useMemo(() => layout(plan, by, t('plan.waiting')), [plan, by, t]);
   const paints = useMemo(() => look(lang), [lang, scheme]);
   const height = axisHeight + Math.min(Math.max(shape.rows.length, 3), 14) * rowHeight + 4;
-  const current = picked && (shape.bars.find((b) => b.job === picked.job && b.row === picked.row) ?? shape.bars.find((b) => b.job === picked.job));
+  const current = picked && (shape.bars.find((b) => called(b) === called(picked) && b.row === picked.row) ?? shape.bars.find((b) => called(b) === called(picked)));
 
   const scene = (): Scene => {
     const width = canvas.current?.clientWidth || 600;
@@ -117,7 +117,7 @@ export function Gantt({ plan }: { plan: Plan }) {
       '-': () => show(zoom(s.view, (s.view.from + s.view.to) / 2, 1 / 0.7)),
       PageDown: () => show({ ...s.view, top: s.view.top + page }), PageUp: () => show({ ...s.view, top: s.view.top - page }),
       '0': () => show(null), Home: () => show(null), Escape: () => setPicked(undefined),
-      Enter: () => { if (current) navigate(`/jobs/${current.job}`); },
+      Enter: () => { if (current?.job) navigate(`/jobs/${current.job}`); },
     };
     const act = acts[e.key];
     if (!act) return;
@@ -161,11 +161,11 @@ export function Gantt({ plan }: { plan: Plan }) {
     >
       <canvas
         ref={canvas} className="gantt" style={{ height }} tabIndex={0} role="application" aria-label={t('plan.chart', { running: plan.running.length, waiting: plan.waiting.length })}
-        aria-describedby="gantt-keys" onKeyDown={keys} {...point} onDoubleClick={() => current && navigate(`/jobs/${current.job}`)}
+        aria-describedby="gantt-keys" onKeyDown={keys} {...point} onDoubleClick={() => current?.job && navigate(`/jobs/${current.job}`)}
       />
       <div className="gantt-foot">
         <p aria-live="polite" className="grow">{current ? <Said b={current} /> : <span className="dim" id="gantt-keys">{t('plan.keys')}</span>}</p>
-        <span className="keys"><span><i className="swatch run" />{t('plan.key.runs')}</span><span><i className="swatch ends" />{t('state.stopping')}</span><span><i className="swatch waits" />{t('plan.key.waits')}</span><span><i className="swatch open" />{t('plan.key.open')}</span><span><i className="swatch now" />{t('plan.key.now')}</span></span>
+        <span className="keys"><span><i className="swatch run" />{t('plan.key.runs')}</span><span><i className="swatch ends" />{t('state.stopping')}</span><span><i className="swatch waits" />{t('plan.key.waits')}</span>{plan.reserved?.length ? <span><i className="swatch kept" />{t('plan.key.reserved')}</span> : null}<span><i className="swatch open" />{t('plan.key.open')}</span><span><i className="swatch now" />{t('plan.key.now')}</span></span>
       </div>
       <Table bars={shape.bars} />
     </Card>
@@ -177,6 +177,7 @@ function Said({ b }: { b: Bar }) {
   const { t, lang } = useT();
   const from = moment(new Date(b.from), lang);
   const to = b.to === Infinity ? t('plan.unknown') : moment(new Date(b.to), lang);
+  if (b.reserved !== undefined) return <><b>{b.name}</b> {t('plan.said.reserved', { whose: b.reserved, where: b.where, from, to })}</>;
   return (
     <>
       <Link to={`/jobs/${b.job}`} className="name">{b.name} <span className="mono">#{b.job}</span></Link>{' '}
@@ -189,7 +190,7 @@ function Said({ b }: { b: Bar }) {
 function Table({ bars }: { bars: Bar[] }) {
   const { t, lang } = useT();
   const [open, setOpen] = useState(false);
-  const jobs = useMemo(() => (open ? [...new Map(bars.map((b) => [`${b.job}.${b.waits}`, b])).values()] : []), [bars, open]);
+  const jobs = useMemo(() => (open ? [...new Map(bars.map((b) => [`${called(b)}.${b.waits}`, b])).values()] : []), [bars, open]);
   return (
     <details className="gantt-text" onToggle={(e) => setOpen(e.currentTarget.open)}>
       <summary>{t('plan.table')}</summary>
@@ -199,9 +200,9 @@ function Table({ bars }: { bars: Bar[] }) {
             <thead><tr><th>{t('job')}</th><th>{t('state')}</th><th>{t('plan.queue')}</th><th>{t('node')}</th><th>{t('plan.from.time')}</th><th>{t('plan.until')}</th></tr></thead>
             <tbody>
               {jobs.map((b) => (
-                <tr key={`${b.job}.${b.waits}.${b.row}`}>
-                  <td><Link to={`/jobs/${b.job}`} className="name">{b.name}</Link> <span className="mono dim">#{b.job}</span></td>
-                  <td>{b.waits ? t('plan.key.waits') : t('plan.key.runs')}</td><td>{b.queue}</td><td>{b.where || '–'}</td>
+                <tr key={`${called(b)}.${b.waits}.${b.row}`}>
+                  <td>{b.job ? <><Link to={`/jobs/${b.job}`} className="name">{b.name}</Link> <span className="mono dim">#{b.job}</span></> : b.name}</td>
+                  <td>{b.reserved !== undefined ? t('plan.key.reserved') : b.waits ? t('plan.key.waits') : t('plan.key.runs')}</td><td>{b.queue || b.reserved}</td><td>{b.where || '–'}</td>
                   <td>{moment(new Date(b.from), lang)}</td><td>{b.to === Infinity ? t('plan.unknown') : moment(new Date(b.to), lang)}</td>
                 </tr>
               ))}

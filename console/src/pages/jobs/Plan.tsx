@@ -13,7 +13,7 @@ export function Plan() {
   const { t, lang } = useT();
   const { data } = usePlan();
   const nodes = useOverview().data?.nodes;
-  if (!data || data.running.length + data.waiting.length === 0) return null;
+  if (!data || data.running.length + data.waiting.length + (data.reserved?.length ?? 0) === 0) return null;
   const hall = whole(nodes ?? []);
   return (
     <>
@@ -69,25 +69,30 @@ function Share({ q, hall }: { q: Queue; hall: Whole }) {
     <li>
       <div className="row"><b>{q.parent ? `${q.parent}/${q.name}` : q.name}</b><span className="dim">{t('plan.share', { share: percent(q.share, lang), resource: constraint(t, q.resource) })}</span></div>
       <ShareBar
-        held={q.share} guaranteed={part(q.guaranteed, hall, q.resource)} limit={part(q.limit, hall, q.resource)}
+        held={q.share} lately={q.lately} guaranteed={part(q.guaranteed, hall, q.resource)} limit={part(q.limit, hall, q.resource)}
         label={[`${q.name}: ${t('plan.share', { share: percent(q.share, lang), resource: constraint(t, q.resource) })}`, guaranteed && t('plan.guaranteed', { amount: guaranteed }), limit && t('plan.limit', { amount: limit })].filter(Boolean).join(', ')}
       />
       <p className="dim">
         {t('plan.counts', { running: q.running, waiting: q.waiting })}
+        {q.lately ? ` · ${t('plan.lately', { share: percent(q.lately, lang, 1) })}` : ''}
         {guaranteed && ` · ${t('plan.guaranteed', { amount: guaranteed })}`}
         {limit && ` · ${t('plan.limit', { amount: limit })}`}
       </p>
+      {q.by?.slice(0, 12).map((u) => (
+        <p key={u.user} className="row dim user"><span className="clip">{u.user}</span><ShareBar held={u.share} lately={u.lately} guaranteed={undefined} limit={undefined} label={`${u.user}: ${t('plan.share', { share: percent(u.share, lang), resource: constraint(t, u.resource) })}, ${t('plan.lately', { share: percent(u.lately, lang, 1) })}`} /></p>
+      ))}
     </li>
   );
 }
 
-/** What a queue holds of the hall, with a mark at what it is sure of and one at what it may hold at most. */
-function ShareBar({ held, guaranteed, limit, label }: { held: number; guaranteed: number | undefined; limit: number | undefined; label: string }) {
+/** What a queue holds of the hall, a line below for what it used lately, with a mark at what it is sure of and one at what it may hold at most. */
+function ShareBar({ held, lately, guaranteed, limit, label }: { held: number; lately: number | undefined; guaranteed: number | undefined; limit: number | undefined; label: string }) {
   const at = (v: number) => `${Math.max(0, Math.min(1, v)) * 100}%`;
   return (
     <span className="share" role="img" aria-label={label}>
       {limit !== undefined && limit < 1 && <i className="beyond" style={{ left: at(limit) }} />}
       <i className="held" style={{ width: at(held) }} />
+      {lately ? <i className="lately" style={{ width: at(lately) }} /> : null}
       {guaranteed !== undefined && <i className="sure" style={{ left: at(guaranteed) }} />}
       {limit !== undefined && <i className="most" style={{ left: at(limit) }} />}
     </span>

@@ -1,4 +1,4 @@
-import { firstAfter, ticks, type Bar, type Layout, type View } from './layout';
+import { called, firstAfter, ticks, type Bar, type Layout, type View } from './layout';
 
 export const rowHeight = 24;
 export const axisHeight = 26;
@@ -79,7 +79,7 @@ export function draw(ctx: CanvasRenderingContext2D, s: Scene, look: Look): void 
 function bar(ctx: CanvasRenderingContext2D, s: Scene, look: Look, b: Bar, y: number) {
   const x = Math.max(xOf(s, b.from), s.gutter - 4);
   const end = Math.min(b.to === Infinity ? s.width + 4 : xOf(s, b.to), s.width + 4);
-  const solid = b.waits ? x : b.to === Infinity ? Math.min(Math.max(xOf(s, s.now), x + 2), end) : end;
+  const solid = b.waits || b.reserved !== undefined ? x : b.to === Infinity ? Math.min(Math.max(xOf(s, s.now), x + 2), end) : end;
   const top = y + 3, tall = rowHeight - 6;
   const colour = b.state === 'stopping' ? look.warn : look.run;
   if (solid > x) {
@@ -92,6 +92,7 @@ function bar(ctx: CanvasRenderingContext2D, s: Scene, look: Look, b: Bar, y: num
     ctx.strokeRect(Math.round(solid) + 0.5, top + 0.5, Math.max(end - solid - 1, 2), tall - 1);
     ctx.setLineDash([]);
   }
+  if (b.reserved !== undefined) hatch(ctx, look, x, top, Math.max(end - x, 2), tall);
   if (b === s.picked) {
     ctx.strokeStyle = look.ink;
     ctx.lineWidth = 2;
@@ -101,7 +102,25 @@ function bar(ctx: CanvasRenderingContext2D, s: Scene, look: Look, b: Bar, y: num
   // The name stands on what is solid where it fits there, else on what is not.
   const wide = solid - x >= end - solid;
   ctx.fillStyle = wide ? look.panel : look.ink;
-  text(ctx, look, `${b.name} #${b.job}`, Math.max(wide ? x : solid, s.gutter) + 6, y + rowHeight / 2, (wide ? solid : end) - Math.max(wide ? x : solid, s.gutter) - 10);
+  text(ctx, look, called(b), Math.max(wide ? x : solid, s.gutter) + 6, y + rowHeight / 2, (wide ? solid : end) - Math.max(wide ? x : solid, s.gutter) - 10);
+}
+
+/** Room that is kept: hatched, since nothing runs in it yet. */
+function hatch(ctx: CanvasRenderingContext2D, look: Look, x: number, top: number, wide: number, tall: number) {
+  ctx.save();
+  ctx.strokeStyle = look.edge;
+  ctx.strokeRect(Math.round(x) + 0.5, top + 0.5, Math.max(wide - 1, 2), tall - 1);
+  ctx.beginPath();
+  ctx.rect(x, top, wide, tall);
+  ctx.clip();
+  ctx.strokeStyle = look.line;
+  ctx.beginPath();
+  for (let at = x - tall; at < x + wide; at += 7) {
+    ctx.moveTo(at, top + tall);
+    ctx.lineTo(at + tall, top);
+  }
+  ctx.stroke();
+  ctx.restore();
 }
 
 /** The axis, the line between names and times, and the line of now, over all else. */

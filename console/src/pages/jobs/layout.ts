@@ -12,7 +12,11 @@ export interface Bar {
   waits: boolean;
   confidence: number;
   row: number;
+  /** It is no job: room that the calendar keeps for somebody. */
+  reserved?: string;
 }
+/** One bar's name beside those of others. */
+export const called = (b: Pick<Bar, 'name' | 'job' | 'reserved'>) => (b.reserved === undefined ? `${b.name} #${b.job}` : b.name);
 /** A row without a label goes on with the one above it: what is there at the same time. */
 export interface Row { label: string; bars: Bar[] }
 export interface Layout { rows: Row[]; bars: Bar[]; lo: number; hi: number }
@@ -35,6 +39,15 @@ export function layout(plan: Plan, by: By, waiting: string): Layout {
     const places = new Set((r.placements ?? []).flatMap((p) => (p.accelerators?.length ? p.accelerators.map((a) => `${p.node} · ${a}`) : [p.node])));
     piece.where = [...places].slice(0, 8).join(', ') + (places.size > 8 ? ', …' : '');
     if (by === 'job') put(`${r.name} #${r.job}`, piece);
+    else for (const place of places) put(place, piece);
+  }
+  for (const r of plan.reserved ?? []) {
+    const places = new Set(r.places.flatMap((p) => (p.accelerators?.length ? p.accelerators.map((a) => `${p.node} · ${a}`) : [p.node])));
+    const piece: Piece = {
+      job: 0, name: r.name, queue: r.queue ?? '', state: 'reserved', waits: false, confidence: 1, from: Date.parse(r.from), to: Date.parse(r.to),
+      where: [...places].slice(0, 8).join(', ') + (places.size > 8 ? ', …' : ''), reserved: [r.user, r.queue].filter(Boolean).join(', '),
+    };
+    if (by === 'job') put(r.name, piece);
     else for (const place of places) put(place, piece);
   }
   const order = by === 'node' ? [...groups.keys()].sort((a, b) => a.localeCompare(b, 'en', { numeric: true })) : [...groups.keys()];
