@@ -55,7 +55,9 @@ func (w *ward) start() {
 	log := slog.New(slog.DiscardHandler)
 	w.jobs = job.NewRunner(job.Options{
 		Store: w.db, Tasks: w.tasks, Outputs: w.tasks, Meters: w.tasks, Clock: clock.System{}, Log: log, Site: job.DefaultSite(nil),
-		Nodes: func() []fleet.Node { return []fleet.Node{{Name: "n", CPU: 2, Memory: 8 * units.GiB, Disk: 8 * units.GiB}} },
+		Nodes: func() []fleet.Node {
+			return []fleet.Node{{Name: "n", CPU: 2, Memory: 8 * units.GiB, Disk: 8 * units.GiB}}
+		},
 		Launch: func(_ context.Context, j job.Job, t job.Task) (exec.Task, error) {
 			r := j.Spec.Resources
 			return exec.Task{
@@ -105,7 +107,9 @@ func TestAnIdleTaskIsGrantedLessAndGetsItsPromiseBackWhenItWakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	idle := w.until("idle, with less of all", func(u job.Use) bool {
-		less := func(what string, now, promised float64) bool { return now < 0.6*promised || strings.Contains(strings.Join(u.Fixed, " "), what) }
+		less := func(what string, now, promised float64) bool {
+			return now < 0.6*promised || strings.Contains(strings.Join(u.Fixed, " "), what)
+		}
 		return less("cpu", u.Grant.CPU, u.Promise.CPU) && less("memory", float64(u.Grant.Memory), float64(u.Promise.Memory)) && less("disk", float64(u.Grant.Disk), float64(u.Promise.Disk))
 	})
 	grouped := len(idle.Fixed) == 0
@@ -129,7 +133,9 @@ func TestAnIdleTaskIsGrantedLessAndGetsItsPromiseBackWhenItWakes(t *testing.T) {
 	if code, err := w.tasks.Shell(t.Context(), ref, exec.Shell{Argv: []string{"touch", "wake"}}); code != 0 || err != nil {
 		t.Fatal(code, err)
 	}
-	w.until("back at its promise", func(u job.Use) bool { return u.Grant.CPU >= u.Promise.CPU && u.Grant.Memory == u.Promise.Memory && u.Grant.Disk == u.Promise.Disk })
+	w.until("back at its promise", func(u job.Use) bool {
+		return u.Grant.CPU >= u.Promise.CPU && u.Grant.Memory == u.Promise.Memory && u.Grant.Disk == u.Promise.Disk
+	})
 	w.journal(grouped)
 	if _, err := w.jobs.Cancel(t.Context(), "user/alice", j.ID); err != nil {
 		t.Fatal(err)

@@ -313,12 +313,20 @@ func (in intent) limitFeatures(g cgroup, why error, p *plan) []exec.Feature {
 	}
 	if l.Disk > 0 {
 		p.Rlimits[unix.RLIMIT_FSIZE] = uint64(max(l.Disk, l.Memory, l.Storage)) // files in memory are files too
-		out = append(out, exec.Feature{Name: "disk-limit", Enforced: true, Detail: fmt.Sprintf("%v: no file may be larger, and the task is ended when all of its files are", l.Disk)})
+		out = append(out, exec.Feature{Name: "disk-limit", Enforced: true, Detail: fmt.Sprintf("%v: no file may be larger, and the task is ended when all of its files are%s", l.Disk, in.byQuota())})
 	}
 	if l.Storage > 0 {
-		out = append(out, exec.Feature{Name: "storage-limit", Enforced: true, Detail: fmt.Sprintf("%v of its out folder: measured, and the task is ended when its files there are more", l.Storage)})
+		out = append(out, exec.Feature{Name: "storage-limit", Enforced: true, Detail: fmt.Sprintf("%v of its out folder: measured, and the task is ended when its files there are more%s", l.Storage, in.byQuota())})
 	}
 	return out
+}
+
+// byQuota tells where the file system refuses what is too much, before the task is ended.
+func (in intent) byQuota() string {
+	if len(in.Projects) == 0 {
+		return ""
+	}
+	return "; the file system refuses more at once, by project quota"
 }
 
 // shared is how many processes other tasks of the same user may start, where the kernel counts them together.

@@ -21,6 +21,9 @@ func Looped(o Options) Options {
 	return o
 }
 
+// Quotas finds out whether project quotas hold in a folder.
+func Quotas(dir string) error { return quotas(dir) }
+
 // ABI is the kernel's version of Landlock.
 func ABI() int { return landlockABI() }
 

@@ -156,6 +156,7 @@ type probed struct {
 	features []exec.Feature
 	why      string // the stronger levels do not work
 	err      error
+	quotas   error // why a task's folders are not bounded by project quotas; nil: they are
 }
 
 // probe finds the strongest level that works by starting an init in it that runs nothing.
@@ -192,6 +193,7 @@ func (l *Local) probe() probed {
 		}
 		s.abandon()
 		out.level, out.err = try, nil
+		out.quotas = quotas(l.opt.Dir)
 		out.features = explain(append(s.first.Features, try.features(p, out.why)...), out.why)
 		if out.why != "" {
 			l.opt.Log.Warn("tasks: they are separated less than they could be", "level", try.name, "why", out.why)

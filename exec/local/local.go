@@ -120,6 +120,7 @@ type intent struct {
 	Processes int           `json:"processes"`
 	Reserve   units.Bytes   `json:"reserve"`
 	Loopback  bool          `json:"loopback,omitempty"` // counts as traffic too
+	Projects  []project     `json:"projects,omitempty"` // of its folders, where quotas bound them
 	Window    time.Duration `json:"window"`             // over which recent use is told
 }
 
@@ -196,7 +197,7 @@ func lockOf(dir string) string { return filepath.Join(filepath.Dir(dir), "lock")
 
 // write makes the attempt's folder, its intent last.
 func (l *Local) write(dir string, in intent) error {
-	err := l.prepare(dir, in)
+	err := l.prepare(dir, &in)
 	if err == nil {
 		err = writeDurably(filepath.Join(dir, intentFile), in)
 	}

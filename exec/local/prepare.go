@@ -14,7 +14,7 @@ import (
 )
 
 // prepare makes the attempt's folders with the task's files. It may be called again for an attempt that did not start.
-func (l *Local) prepare(dir string, in intent) error {
+func (l *Local) prepare(dir string, in *intent) error {
 	const op = "local.Start"
 	if err := discard(dir); err != nil {
 		return err
@@ -40,6 +40,9 @@ func (l *Local) prepare(dir string, in intent) error {
 		if err := os.Mkdir(filepath.Join(place, d), 0o700); err != nil {
 			return err
 		}
+	}
+	if l.machine().quotas == nil {
+		in.Projects = in.projects(place)
 	}
 	root, err := os.OpenRoot(filepath.Join(place, "work"))
 	if err != nil {
@@ -80,6 +83,10 @@ func scratchBase() string {
 
 // discard removes what was prepared for an attempt that did not start.
 func discard(dir string) error {
+	var in intent
+	if readJSON(filepath.Join(dir, intentFile), &in) == nil {
+		defer lift(filepath.Dir(dir), in.Projects)
+	}
 	return errors.Join(
 		removeElsewhere(filepath.Join(dir, placeFile)), removeElsewhere(filepath.Join(dir, secretsFile)), removeAll(dir))
 }
