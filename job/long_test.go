@@ -9,3 +9,11 @@ func TestCampaignOfManyHistoriesKeepsWhatMustAlwaysHold(t *testing.T) {
 		runHistory(t, seed, 400)
 	}
 }
+
+func TestLongNoHistoryExceedsACapOrEntersAnothersReservation(t *testing.T) {
+	seen := map[string]int{}
+	for seed := range uint64(500) {
+		runSite(t, 1000+seed, seen)
+	}
+	t.Log(seen)
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
 
@@ -32,6 +33,8 @@ type sim struct {
 	trace   []string                // every save, for golden comparisons
 	finish  error                   // of registrations
 	past    queue.Past              // as written
+
+	reserved []sched.Reservation
 }
 
 func newSim(t testing.TB, nodes ...fleet.Node) *sim {
@@ -66,7 +69,7 @@ func (s *sim) step(torn int, inputs ...job.Input) error {
 	core := s.core
 	refused := s.decide(torn, inputs...)
 	if s.core == core {
-		_ = s.decide(torn, job.PlanTick{Nodes: s.nodes})
+		_ = s.decide(torn, job.PlanTick{Nodes: s.nodes, Reserved: s.reserved})
 	}
 	return refused
 }

@@ -132,19 +132,18 @@ func (p *planner) calendar() {
 		if !r.Span.To.After(p.s.Now) || !r.Span.From.Before(r.Span.To) {
 			continue
 		}
-		all := make([]*Running, len(p.running))
+		h := hold{name: "reservation " + r.Name, from: r.Span.From, to: r.Span.To, mayUse: r.mayUse, at: p.hall.Clone()}
+		var there []*Running // when it begins
 		for k := range p.running {
-			all[k] = p.running[k].Running
-		}
-		h := hold{name: "reservation " + r.Name, from: r.Span.From, to: r.Span.To, mayUse: r.mayUse, room: r.left(all)}
-		h.at = p.hall.Clone()
-		for i := range p.running {
-			run := p.running[i].Running
+			run := p.running[k].Running
 			end, sure := run.Ends(p.s.Now)
 			if !end.IsZero() && !end.After(h.from) || !sure && run.Gang.Preemptible && h.from.After(p.s.Now) && !r.mayUse(run.Gang) {
-				h.at.Stop(*p.running[i].Running)
+				h.at.Stop(*run)
+			} else {
+				there = append(there, run)
 			}
 		}
+		h.room = r.left(there)
 		for _, pl := range h.room {
 			h.at.Take(pl)
 		}
