@@ -89,14 +89,14 @@ type Outlook struct {
 	Queue      string     `json:"queue"`
 	Position   int        `json:"position"` // of all that wait, 1 is first
 	Of         int        `json:"of"`
-	Share      float64    `json:"share"`              // of the hall that its queue holds, of the resource of which it holds most
-	Resource   string     `json:"resource,omitempty"` // which that is
-	Priority   int        `json:"priority"`           // with ageing and deadline
-	Earliest   *time.Time `json:"earliest,omitempty"` // expected start, where it can be told
-	Confidence float64    `json:"confidence,omitempty"`
-	Rule       string     `json:"rule,omitempty"`    // the learned rule that the plan is by; the default when absent
-	Changes    []Change   `json:"changes,omitempty"` // each planned, and each starts it now
-	Plan       *Appraisal `json:"plan,omitempty"`    // the last plan beside the best there could be
+	Share      float64    `json:"share"`                // of the hall that its queue holds, of the resource of which it holds most
+	Resource   string     `json:"resource,omitempty"`   // which that is
+	Priority   int        `json:"priority"`             // with ageing and deadline
+	Earliest   *time.Time `json:"earliest,omitempty"`   // expected start, where it can be told
+	Confidence float64    `json:"confidence,omitempty"` // that it starts by then; absent where it only does not start sooner
+	Rule       string     `json:"rule,omitempty"`       // the learned rule that the plan is by; the default when absent
+	Changes    []Change   `json:"changes,omitempty"`    // each planned, and each starts it now
+	Plan       *Appraisal `json:"plan,omitempty"`       // the last plan beside the best there could be
 }
 
 // Change would start a waiting job now.

@@ -130,17 +130,19 @@ type Appraisal struct {
 }
 
 // Appraise bounds what could start now of a snapshot's queue and says what the plan starts of it. A plan has reasons to
-// stay below the bound beside its own failings: turns, quotas and reservations, which the bound does not know.
+// stay below the bound beside its own failings: turns, quotas and reservations, which the bound does not know. What may
+// not start yet, by its own time, its array's limit or for want of a window, is left out.
 func Appraise(ctx context.Context, s Snapshot, plan Schedule, with Solver, o lp.Options) (Appraisal, error) {
 	h := s.hall()
 	for _, r := range s.Running {
 		h.Start(r)
 	}
-	b, err := Relax(ctx, h, s.Queue, h.Share, with, o)
+	queue := s.due(plan)
+	b, err := Relax(ctx, h, queue, h.Share, with, o)
 	if err != nil {
 		return Appraisal{}, errs.E("sched.Appraise", errs.Other, err)
 	}
-	all := slices.Clone(s.Queue)
+	all := slices.Clone(queue)
 	for _, r := range s.Running {
 		all = append(all, r.Gang)
 	}
@@ -149,4 +151,20 @@ func Appraise(ctx context.Context, s Snapshot, plan Schedule, with Solver, o lp.
 	whole, err := relax(ctx, contest, with, o)
 	b.Prices = whole.Prices
 	return Appraisal{Bound: b, Planned: Total(s.Queue, plan.Decisions, h.Share)}, errs.E("sched.Appraise", errs.Other, err)
+}
+
+// due is what of the queue the plan might have started, had there been room.
+func (s Snapshot) due(plan Schedule) []Gang {
+	early := map[string]bool{}
+	for _, d := range plan.Decisions {
+		for _, r := range d.Reasons {
+			if r.Constraint == "time" || r.Constraint == "window" || r.Constraint == "array" {
+				early[d.Gang] = true
+			}
+		}
+	}
+	if len(early) == 0 {
+		return s.Queue
+	}
+	return slices.DeleteFunc(slices.Clone(s.Queue), func(g Gang) bool { return early[g.ID] })
 }

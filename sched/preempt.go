@@ -279,7 +279,7 @@ func (p *planner) wait(t *turn, d *Decision) bool {
 	d.Earliest, d.Confidence = by, 0.99
 	d.Reasons = []Reason{{
 		Constraint: "stopping", Needed: "that they have stopped", Offered: fmt.Sprintf("%d still write their checkpoints", len(p.stopping)),
-		Detail: fmt.Sprintf("%s makes room for it by %s", p.stopping[0].Gang.ID, by.UTC().Format(time.RFC3339)),
+		Detail: fmt.Sprintf("%s makes room for it by %s", p.stopping[0].Gang.ID, minute(by)),
 	}}
 	return true
 }

@@ -134,7 +134,7 @@ type Decision struct {
 	Turn       *queue.Turn // its place in the line, and its queue's share
 	Evictions  []Eviction  // what stops for it: the placements hold when these have stopped
 	Earliest   time.Time   // when it is expected to start; unknown when zero
-	Confidence float64     // that it starts by Earliest, 0 to 1
+	Confidence float64     // that it starts by Earliest, 0 to 1; 0 says that it does not start sooner and nothing more
 	Overdue    bool        // it has waited longer than Policy.Overdue
 	Backfilled bool        // it starts ahead of a gang that waits for a reserved place
 }

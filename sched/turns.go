@@ -270,7 +270,7 @@ func (p *planner) decide(t *turn, d *Decision) {
 	}
 	if len(why) > 0 {
 		d.Reasons = slices.Concat(why, p.quotas(t), p.lacks(t))
-		d.Earliest, d.Confidence = p.opens(t.gang, why)
+		d.Earliest = p.opens(t.gang, why)
 		return
 	}
 	if p.place(t, d) || p.evict(t, d) {
@@ -333,9 +333,8 @@ func (p *planner) early(g *Gang) (out []Reason) {
 	return append(out, r)
 }
 
-// opens is when the gang that waits for nothing but its time may start; whether it then does is as sure as the room that
-// there is now.
-func (p *planner) opens(g *Gang, why []Reason) (at time.Time, sure float64) {
+// opens is when the gang that waits for nothing but its time may start, not when it will: zero when it waits for more.
+func (p *planner) opens(g *Gang, why []Reason) (at time.Time) {
 	for _, r := range why {
 		switch r.Constraint {
 		case "time":
@@ -343,13 +342,10 @@ func (p *planner) opens(g *Gang, why []Reason) (at time.Time, sure float64) {
 		case "window":
 			at = later(at, p.window())
 		default:
-			return time.Time{}, 0
+			return time.Time{}
 		}
 	}
-	if at.IsZero() {
-		return at, 0
-	}
-	return at, 0.5
+	return at
 }
 
 func later(a, b time.Time) time.Time {
@@ -489,7 +485,7 @@ func (p *planner) beside(g *Gang) []Placement {
 
 // reason says whose room it is.
 func (h *hold) reason(now, end time.Time) Reason {
-	r := Reason{Constraint: "reservation", Needed: "to end before " + h.name + " begins", Offered: h.from.UTC().Format(time.RFC3339)}
+	r := Reason{Constraint: "reservation", Needed: "to end before " + h.name + " begins", Offered: minute(h.from)}
 	switch {
 	case h.mayUse != nil:
 		r.Needed = "to be over, or to be one that may be stopped, before " + h.name + " begins"
@@ -504,7 +500,7 @@ func (h *hold) reason(now, end time.Time) Reason {
 	case end.IsZero():
 		r.Detail = "the room is kept for " + h.name + " from then on, and how long this runs is not known"
 	default:
-		r.Detail = fmt.Sprintf("the room is kept for %s from then on, and this is expected to run until %s", h.name, end.UTC().Format(time.RFC3339))
+		r.Detail = fmt.Sprintf("the room is kept for %s from then on, and this is expected to run until %s", h.name, minute(end))
 	}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/lineshaft/lineshaft/internal/units"
 )
@@ -20,4 +21,10 @@ func nodes(n int) string {
 		return "1 node is"
 	}
 	return fmt.Sprintf("%d nodes are", n)
+}
+
+// minute is a time that is foreseen, not finer than it is known: the same for the plans of a minute, so that who writes
+// down why a gang waits does so when that has changed.
+func minute(t time.Time) string {
+	return t.Add(time.Minute - 1).UTC().Truncate(time.Minute).Format(time.RFC3339)
 }

@@ -61,7 +61,11 @@ func (e *env) when(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Local().Format("2006-01-02 15:04:05") + " (" + e.age(t) + " ago)"
+	at := t.Local().Format("2006-01-02 15:04:05")
+	if left := t.Sub(e.now()); left > 0 {
+		return at + " (in " + short(left) + ")"
+	}
+	return at + " (" + e.age(t) + " ago)"
 }
 
 func (e *env) whenPtr(t *time.Time) string {

@@ -209,7 +209,7 @@ func asks(r job.Resources) string {
 		s += ", " + r.Bandwidth.String()
 	}
 	if r.Watts > 0 {
-		s += ", " + number(float64(r.Watts)) + " W"
+		s += fmt.Sprintf(", %g W", float64(r.Watts))
 	}
 	return s
 }

@@ -59,7 +59,10 @@ func (e *env) plan(w io.Writer, v job.PlanView) {
 	for _, j := range v.Waiting {
 		starts := ""
 		if j.Earliest != nil {
-			starts = fmt.Sprintf("in %s (%.0f%%)", short(max(j.Earliest.Sub(v.Now), time.Second)), 100*j.Confidence)
+			starts = "in " + short(max(j.Earliest.Sub(v.Now), time.Second))
+			if starts += fmt.Sprintf(" (%.0f%%)", 100*j.Confidence); j.Confidence == 0 {
+				starts = "after " + short(max(j.Earliest.Sub(v.Now), time.Second))
+			}
 		}
 		t.row(j.Position, j.Job, j.Name, j.Queue, j.Priority, short(v.Now.Sub(j.Since)), starts, j.Owner, j.Reason)
 	}

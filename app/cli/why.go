@@ -116,7 +116,11 @@ func (e *env) expect(w io.Writer, o *job.Outlook) {
 	if o.Resource != "" {
 		pairs = append(pairs, "holds", fmt.Sprintf("%.1f%% of the %s", 100*o.Share, o.Resource))
 	}
-	if o.Earliest != nil {
+	switch {
+	case o.Earliest == nil:
+	case o.Confidence == 0:
+		pairs = append(pairs, "starts", "not before "+e.when(*o.Earliest))
+	default:
 		pairs = append(pairs, "starts", fmt.Sprintf("in %s at the latest, as far as is known (%.0f%% sure)", short(o.Earliest.Sub(e.now())), 100*o.Confidence))
 	}
 	pairs = append(pairs, "planned by rule", o.Rule)

@@ -74,7 +74,7 @@ export const en = {
   'plan.key.runs': 'Runs', 'plan.key.waits': 'Waits', 'plan.key.open': 'End not known', 'plan.key.reserved': 'Reserved', 'plan.said.reserved': 'is reserved for {whose} on {where}, {from} – {to}', 'plan.lately': 'used {share} lately', 'plan.key.now': 'Now', 'plan.said.runs': 'runs in {queue} on {where}, {from} – {to}',
   'plan.said.waits': 'waits in {queue}, foreseen {from} – {to}, {sure} sure', 'plan.table': 'The chart as a table', 'plan.from.time': 'Start', 'plan.until': 'Expected end',
   'plan.waiting': 'Waiting', 'plan.none': 'Nothing waits.', 'plan.position': 'Turn', 'plan.position.of': '{n} of {of}', 'plan.queue': 'Queue', 'plan.since': 'Waits',
-  'plan.holds': 'holds {share} of {resource}', 'plan.starts': 'Starts', 'plan.starts.in': 'in {span} at the latest', 'plan.sure': '{p} sure', 'plan.in': 'in {span}', 'plan.unknown': 'not known yet',
+  'plan.holds': 'holds {share} of {resource}', 'plan.starts': 'Starts', 'plan.starts.in': 'in {span} at the latest', 'plan.starts.after': 'in {span} at the earliest', 'plan.sure': '{p} sure', 'plan.in': 'in {span}', 'plan.unknown': 'not known yet',
   'plan.rule': 'Learned rule', 'plan.gap': 'Plan', 'plan.gap.value': 'at most {p} below the best', 'plan.scarce': 'Scarce', 'plan.worth': 'on {where}: one more is worth {worth} of the hall',
   'plan.changes': 'Each of these alone would start it now', 'plan.change': 'Change', 'plan.from': 'From', 'plan.to': 'To', 'plan.stops': 'stops {jobs}',
   'plan.shares': 'Shares', 'plan.shares.note': 'of the hall, by queue', 'plan.share': '{share} of {resource}', 'plan.counts': '{running} running, {waiting} waiting',

@@ -69,7 +69,7 @@ export const zh: Plural = {
   'plan.key.runs': '运行', 'plan.key.waits': '等待', 'plan.key.reserved': '预留', 'plan.said.reserved': '为 {whose} 预留 {where}，{from} – {to}', 'plan.lately': '近期使用 {share}', 'plan.key.open': '结束时间未知', 'plan.key.now': '现在', 'plan.said.runs': '在队列 {queue} 中，运行于 {where}，{from} – {to}',
   'plan.said.waits': '在队列 {queue} 中等待，预计 {from} – {to}，把握 {sure}', 'plan.table': '图表的文字版', 'plan.from.time': '开始', 'plan.until': '预计结束',
   'plan.waiting': '等待中', 'plan.none': '没有作业在等待。', 'plan.position': '次序', 'plan.position.of': '第 {n} 位，共 {of} 位', 'plan.queue': '队列', 'plan.since': '已等待',
-  'plan.holds': '占用{resource} {share}', 'plan.starts': '预计开始', 'plan.starts.in': '最迟 {span} 后', 'plan.sure': '把握 {p}', 'plan.in': '{span} 后', 'plan.unknown': '尚不可知',
+  'plan.holds': '占用{resource} {share}', 'plan.starts': '预计开始', 'plan.starts.in': '最迟 {span} 后', 'plan.starts.after': '最早 {span} 后', 'plan.sure': '把握 {p}', 'plan.in': '{span} 后', 'plan.unknown': '尚不可知',
   'plan.rule': '学习规则', 'plan.gap': '方案', 'plan.gap.value': '距最优至多 {p}', 'plan.scarce': '紧缺', 'plan.worth': '{where}：每多一单位相当于全局的 {worth}',
   'plan.changes': '以下任一改动都能让它立即开始', 'plan.change': '改动', 'plan.from': '原值', 'plan.to': '改为', 'plan.stops': '将停止 {jobs}',
   'plan.shares': '份额', 'plan.shares.note': '各队列占全局的比例', 'plan.share': '{resource} {share}', 'plan.counts': '运行 {running}，等待 {waiting}',

@@ -14,7 +14,7 @@ export function Outlook({ o }: { o: Expected }) {
       <dl className="facts b">
         <dt>{t('plan.position')}</dt><dd>{t('plan.position.of', { n: o.position, of: o.of })}</dd>
         <dt>{t('plan.queue')}</dt><dd>{o.queue}{o.resource && <span className="dim"> · {t('plan.holds', { share: percent(o.share, lang), resource: constraint(t, o.resource) })}</span>}</dd>
-        {o.earliest && <><dt>{t('plan.starts')}</dt><dd>{t('plan.starts.in', { span: span(Math.max(0, (Date.parse(o.earliest) - now) / 1000), lang) })} <span className="dim">{t('plan.sure', { p: percent(o.confidence ?? 0, lang) })}</span></dd></>}
+        {o.earliest && <><dt>{t('plan.starts')}</dt><dd>{t(o.confidence ? 'plan.starts.in' : 'plan.starts.after', { span: span(Math.max(0, (Date.parse(o.earliest) - now) / 1000), lang) })} {!!o.confidence && <span className="dim">{t('plan.sure', { p: percent(o.confidence, lang) })}</span>}</dd></>}
         {o.rule && <><dt>{t('plan.rule')}</dt><dd className="mono">{o.rule}</dd></>}
         {o.plan && <><dt>{t('plan.gap')}</dt><dd>{t('plan.gap.value', { p: percent(o.plan.gap, lang, 1) })}</dd></>}
         {scarce && <><dt>{t('plan.scarce')}</dt><dd>{constraint(t, scarce.resource)} <span className="dim">{t('plan.worth', { where: scarce.where, worth: percent(scarce.worth, lang, 1) })}</span></dd></>}

@@ -50,7 +50,7 @@ function Row({ w }: { w: Waiting }) {
       <td className="clip" style={{ maxWidth: 200 }}><Link to={`/jobs/${w.job}`} className="name">{w.name}</Link> <span className="mono dim">#{w.job}</span></td>
       <td>{w.queue}</td>
       <td className="wide-only num">{span(Math.max(0, (now - Date.parse(w.since)) / 1000), lang)}</td>
-      <td className="num" style={{ whiteSpace: 'nowrap' }}>{w.earliest ? <>{t('plan.in', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) })} <span className="dim">{percent(w.confidence ?? 0, lang)}</span></> : <span className="dim">{t('plan.unknown')}</span>}</td>
+      <td className="num" style={{ whiteSpace: 'nowrap' }}>{w.earliest && !w.confidence ? t('plan.starts.after', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) }) : w.earliest ? <>{t('plan.in', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) })} <span className="dim">{percent(w.confidence ?? 0, lang)}</span></> : <span className="dim">{t('plan.unknown')}</span>}</td>
       <td className="wide-only dim clip" style={{ maxWidth: 220 }} title={w.reason}>{w.reason}</td>
     </tr>
   );
