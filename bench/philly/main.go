@@ -169,7 +169,7 @@ func ratios(rows []row, at, metric string, base float64) []row {
 }
 
 func table(out io.Writer, rows []row) {
-	metrics := []string{"mean_jct", "mean_jct_over_srtf", "mean_jct_over_srtf_any", "p50_jct", "p99_jct", "longest_wait_at_a_stretch", "preemptions", "makespan"}
+	metrics := []string{"mean_jct", "mean_jct_over_srtf", "mean_jct_over_srtf_any", "p50_jct", "p99_jct", "longest_wait_at_a_stretch", "preemptions", "makespan", "prediction_factor"}
 	fmt.Fprintf(out, "| case | policy |")
 	for _, m := range metrics {
 		fmt.Fprintf(out, " %s |", strings.ReplaceAll(m, "_", " "))
