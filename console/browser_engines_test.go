@@ -266,7 +266,7 @@ func language(t *testing.T, b *browser) {
 }
 
 func pages() []string {
-	return []string{"/", "/jobs", "/jobs/1", "/jobs/new", "/models", "/models/mnist", "/serving", "/serving/mnist", "/audit"}
+	return []string{"/", "/jobs", "/jobs/1", "/jobs/new", "/fleet", "/models", "/models/mnist", "/serving", "/serving/mnist", "/audit"}
 }
 
 func everyPage(t *testing.T, b *browser) {

@@ -77,11 +77,9 @@ func (t *trial) apart() Reason {
 func (t *trial) tally(found *[len(constraints)]failing) {
 	h, r := t.h, t.h.ranked(t.s)
 	for _, i := range h.byOrder {
-		mask := -r.key[i]
-		if mask <= 0 {
-			if mask = t.above(i); mask == 0 {
-				continue
-			}
+		mask := max(-r.key[i], 0) | t.above(i)
+		if mask == 0 {
+			continue
 		}
 		several := bits.OnesCount32(uint32(mask))
 		for m := uint32(mask); m != 0; m &= m - 1 {
@@ -103,7 +101,7 @@ func (t *trial) tally(found *[len(constraints)]failing) {
 // above is what of the hall keeps the task off a node that it fits.
 func (t *trial) above(i int32) (mask int32) {
 	site := &t.h.sites[i]
-	if room, by := t.h.headroom(site.feed); by >= 0 && room < t.s.power[site.class] {
+	if room, by := t.h.headroom(site.feed); by >= 0 && t.s.power[site.class] > max(room, 0) {
 		mask |= lackPowerCap
 	}
 	if t.bandwidth > 0 && site.rack >= 0 && t.h.racks[site.rack].uplink < t.bandwidth*(t.inRack[site.rack]+1) {

@@ -195,22 +195,20 @@ func (w *world) fails(n fleet.Node, a sched.Ask) (out []string) {
 	add("accelerators", a.Accelerators > free && a.Accelerators <= has)
 	add("model", a.Accelerators > has)
 	add("nodes", n.Cordoned)
-	if len(out) == 0 {
-		for _, c := range w.caps {
-			drawn := draws(a, n)
-			for _, m := range w.nodes {
-				if w.under(m, c.Name) {
-					drawn += float64(m.IdleWatts)
-					for _, p := range w.held {
-						if p.Node == m.Name {
-							drawn += draws(p.Ask, m)
-						}
+	for _, c := range w.caps {
+		drawn := draws(a, n)
+		for _, m := range w.nodes {
+			if w.under(m, c.Name) {
+				drawn += float64(m.IdleWatts)
+				for _, p := range w.held {
+					if p.Node == m.Name {
+						drawn += draws(p.Ask, m)
 					}
 				}
 			}
-			if w.under(n, c.Name) && c.Watts > 0 && drawn > float64(c.Watts)+slack && draws(a, n) > 0 {
-				return []string{"power cap"}
-			}
+		}
+		if w.under(n, c.Name) && c.Watts > 0 && drawn > float64(c.Watts)+slack && draws(a, n) > 0 {
+			return append(out, "power cap")
 		}
 	}
 	return out

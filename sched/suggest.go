@@ -197,7 +197,7 @@ func (t *trials) leaves(reasons []Reason) {
 			continue
 		}
 		if d := t.plan(h); d != nil && starts(*d) {
-			to := strings.TrimSuffix(strings.TrimSuffix(h.MaxRun.String(), "0s"), "0m")
+			to := strings.Replace(strings.TrimSuffix(h.MaxRun.String(), "0s"), "h0m", "h", 1)
 			t.add("timeout", from, to, "a timeout of "+to, d)
 			break
 		}

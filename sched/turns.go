@@ -488,7 +488,7 @@ func (h *hold) reason(now, end time.Time) Reason {
 	r := Reason{Constraint: "reservation", Needed: "to end before " + h.name + " begins", Offered: minute(h.from)}
 	switch {
 	case h.mayUse != nil:
-		r.Needed = "to be over, or to be one that may be stopped, before " + h.name + " begins"
+		r.Needed = "an end before " + h.name + " begins"
 		r.Detail = fmt.Sprintf("the room is reserved by %s until %s; who has a timeout that ends before, or is preemptible, starts here", strings.TrimPrefix(h.name, "reservation "), h.to.UTC().Format(time.RFC3339))
 		if !h.from.After(now) {
 			r.Needed, r.Offered = "room that is not reserved", h.name

@@ -74,7 +74,7 @@ function Share({ q, hall }: { q: Queue; hall: Whole }) {
       />
       <p className="dim">
         {t('plan.counts', { running: q.running, waiting: q.waiting })}
-        {q.lately ? ` · ${t('plan.lately', { share: percent(q.lately, lang, 1) })}` : ''}
+        {q.lately && q.lately >= 0.0005 ? ` · ${t('plan.lately', { share: percent(q.lately, lang, 1) })}` : ''}
         {guaranteed && ` · ${t('plan.guaranteed', { amount: guaranteed })}`}
         {limit && ` · ${t('plan.limit', { amount: limit })}`}
       </p>

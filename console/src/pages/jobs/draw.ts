@@ -113,7 +113,8 @@ function hatch(ctx: CanvasRenderingContext2D, look: Look, x: number, top: number
   ctx.beginPath();
   ctx.rect(x, top, wide, tall);
   ctx.clip();
-  ctx.strokeStyle = look.line;
+  ctx.strokeStyle = look.edge;
+  ctx.globalAlpha = 0.45;
   ctx.beginPath();
   for (let at = x - tall; at < x + wide; at += 7) {
     ctx.moveTo(at, top + tall);
