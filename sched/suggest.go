@@ -32,7 +32,7 @@ func Suggest(s Snapshot, gang string) []Change {
 	if at < 0 {
 		return nil
 	}
-	t := &trials{s: s, at: at, left: maxTrials}
+	t := &trials{s: s, at: at, left: maxTrials, planner: NewPlanner(s.Nodes, s.Racks, s.Caps)}
 	d := t.plan(s.Queue[at])
 	if d == nil || starts(*d) {
 		return nil
@@ -54,6 +54,8 @@ type trials struct {
 	at    int
 	left  int
 	found []Change
+
+	planner *Planner
 }
 
 // plan is what becomes of the gang were it as given; nil when the trials are used up.
@@ -64,7 +66,7 @@ func (t *trials) plan(g Gang) *Decision {
 	s := t.s
 	s.Queue = slices.Clone(s.Queue)
 	s.Queue[t.at] = g
-	ds := Plan(s).Decisions
+	ds := t.planner.Plan(s).Decisions
 	if i := slices.IndexFunc(ds, func(d Decision) bool { return d.Gang == g.ID }); i >= 0 {
 		return &ds[i]
 	}
