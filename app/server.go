@@ -247,7 +247,7 @@ func node(f exec.Facts) fleet.Node {
 func (s *Server) openLoop(context.Context, Options) error {
 	s.loop = control.NewRunner(control.Options{
 		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Clock: s.clock, Log: s.log,
-		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{})},
+		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{}), control.Defragment(control.DefragmentOptions{})},
 	})
 	return nil
 }

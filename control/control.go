@@ -103,6 +103,8 @@ type Target struct {
 	Job     job.ID `json:"job,omitempty"`
 	Task    int    `json:"task"`
 	Attempt int    `json:"attempt,omitempty"` // the one that died
+
+	Moves []job.Move `json:"moves,omitempty"` // of jobs that go on elsewhere
 }
 
 // GrantChange is one resource of a running task of which it may use more or less.
@@ -121,10 +123,11 @@ type Fact struct {
 
 // State is what policies see. They do not change it.
 type State struct {
-	Now     time.Time
-	Jobs    []job.Job // that have not ended, by ID
-	Uses    []job.Use // of the tasks that run, as far as they are measured, by job and task
-	Actions []Action  // open ones, and closed ones as long as they matter; oldest first
+	Now         time.Time
+	Jobs        []job.Job        // that have not ended, by ID
+	Uses        []job.Use        // of the tasks that run, as far as they are measured, by job and task
+	Relocations []job.Relocation // of running jobs, as last looked for
+	Actions     []Action         // open ones, and closed ones as long as they matter; oldest first
 }
 
 // Job finds a job that has not ended by its number.

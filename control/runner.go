@@ -19,6 +19,10 @@ type Jobs interface {
 	Active(ctx context.Context) ([]job.Job, error)
 	// RestartReplica does nothing when the given attempt is not the newest.
 	RestartReplica(ctx context.Context, actor string, id job.ID, index, attempt int) (job.Job, error)
+	// Relocations are moves of running jobs that would do good now.
+	Relocations(ctx context.Context) ([]job.Relocation, error)
+	// Relocate does nothing for jobs of which the given attempt is not the newest.
+	Relocate(ctx context.Context, actor, reason string, moves []job.Move) error
 	// Changed is closed when a job is next written.
 	Changed() <-chan struct{}
 }
@@ -40,6 +44,7 @@ type Options struct {
 	Clock    clock.Clock
 	Log      *slog.Logger
 	Tick     time.Duration // between looks; 500 ms
+	Search   time.Duration // between searches for relocations, which plan; 30 s
 }
 
 // Runner is the shell around a Core: it lets it see, writes down what it decides, applies it, and feeds back how that
@@ -58,6 +63,9 @@ type command struct {
 func NewRunner(o Options) *Runner {
 	if o.Tick == 0 {
 		o.Tick = 500 * time.Millisecond
+	}
+	if o.Search == 0 {
+		o.Search = 30 * time.Second
 	}
 	return &Runner{o: o, commands: make(chan command)}
 }
@@ -129,13 +137,14 @@ func (r *Runner) call(ctx context.Context, do func(*loop) error) error {
 // loop is what the runner's goroutine owns.
 type loop struct {
 	*Runner
-	ctx     context.Context //nolint:containedctx // the life of Run, which owns the loop
-	core    *Core
-	broken  bool // a write failed: the core is ahead of the store
-	writes  *lasting.Trouble
-	changed <-chan struct{}
-	results chan Done
-	applies sync.WaitGroup
+	ctx      context.Context //nolint:containedctx // the life of Run, which owns the loop
+	core     *Core
+	broken   bool // a write failed: the core is ahead of the store
+	writes   *lasting.Trouble
+	changed  <-chan struct{}
+	searched time.Time
+	results  chan Done
+	applies  sync.WaitGroup
 }
 
 // Run works until ctx ends, and returns when everything it started has ended. An error says that the store could not
@@ -183,6 +192,7 @@ func (l *loop) load() error {
 		return err
 	}
 	l.core, l.broken, l.changed = NewCore(l.o.Policies, modes, append(open, recent...)), false, nil
+	l.searched = time.Time{}
 	return nil
 }
 
@@ -212,6 +222,15 @@ func (l *loop) tick() {
 			return
 		}
 		inputs = append(inputs, Measured{uses})
+	}
+	if now := l.o.Clock.Now(); now.Sub(l.searched) >= l.o.Search {
+		found, err := l.o.Jobs.Relocations(l.ctx)
+		if err != nil {
+			l.writes.Met(err)
+			return
+		}
+		l.searched = now
+		inputs = append(inputs, Found{found})
 	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell
 }
@@ -263,11 +282,15 @@ func (l *loop) step(inputs ...Input) error {
 // apply carries one action out and feeds back how it went, unless the run ends: then it is applied again by the next.
 func (l *loop) apply(a Action) {
 	err := errs.Errorf("control.apply", errs.Unsupported, "the verb %q is not known to this server", a.Verb)
-	if a.Verb == restartTask {
+	switch a.Verb {
+	case relocateJobs:
+		err = l.o.Jobs.Relocate(l.ctx, "policy/"+a.Policy, a.Reasons[0], a.Target.Moves)
+	case restartTask:
 		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
-	}
-	if a.Verb == adjustGrant && a.Grant != nil && l.o.Tasks != nil {
-		err = l.o.Tasks.AdjustGrant(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt, a.Grant.Change)
+	case adjustGrant:
+		if a.Grant != nil && l.o.Tasks != nil {
+			err = l.o.Tasks.AdjustGrant(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt, a.Grant.Change)
+		}
 	}
 	d := Done{ID: a.ID}
 	if err != nil {

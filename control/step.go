@@ -19,6 +19,8 @@ type (
 	Seen struct{ Jobs []job.Job }
 	// Measured is what the running tasks use.
 	Measured struct{ Uses []job.Use }
+	// Found is every relocation of running jobs that the scheduler found in the hall as it is now.
+	Found struct{ Relocations []job.Relocation }
 	// Approved lets a proposed action go ahead.
 	Approved struct{ ID, Actor string }
 	// ModeSet changes how far a policy may go.
@@ -38,6 +40,7 @@ type (
 
 func (Seen) input()     {}
 func (Measured) input() {}
+func (Found) input()    {}
 func (Approved) input() {}
 func (ModeSet) input()  {}
 func (Done) input()     {}
@@ -84,6 +87,7 @@ type Core struct {
 	modes    map[string]Mode
 	jobs     []job.Job
 	uses     []job.Use
+	found    []job.Relocation
 	looked   bool // jobs were seen: before, nothing is known to be dead or alive
 	actions  map[string]*Action
 	applying map[string]bool
@@ -136,6 +140,8 @@ func (c *Core) take(in Input) error {
 		c.jobs, c.looked = in.Jobs, true
 	case Measured:
 		c.uses = in.Uses
+	case Found:
+		c.found = in.Relocations
 	case Approved:
 		return c.approve(in)
 	case ModeSet:
@@ -148,7 +154,7 @@ func (c *Core) take(in Input) error {
 
 // state is the policies' view.
 func (c *Core) state() State {
-	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses}
+	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses, Relocations: c.found}
 	for _, a := range c.ordered() {
 		s.Actions = append(s.Actions, *a)
 	}

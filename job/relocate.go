@@ -156,7 +156,7 @@ func (c *Core) relocate(in Relocate) error {
 		at := c.now
 		j.Preempted, j.Claim = &at, in.Moves[i].To
 		c.noteBy(j, "job.moved", in.Actor)
-		c.end(j, Queued, "moved to "+in.Moves[i].where()+": "+in.Reason)
+		c.end(j, Queued, "moved to "+in.Moves[i].Where()+": "+in.Reason)
 	}
 	return nil
 }
@@ -175,8 +175,8 @@ func (p PlannedPlace) same(q PlannedPlace) bool {
 	return p.Task == q.Task && p.Node == q.Node && slices.Equal(p.Accelerators, q.Accelerators)
 }
 
-// where is the new places in words, those that change: "n2/0,1".
-func (m Move) where() string {
+// Where is the new places in words, those that change: "n2/0,1".
+func (m Move) Where() string {
 	var out []string
 	for i, p := range m.To {
 		if i < len(m.From) && p.same(m.From[i]) {
