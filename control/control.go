@@ -86,6 +86,7 @@ type Action struct {
 	Verb     string       `json:"verb"`    // restart_task
 	Target   Target       `json:"target"`
 	Grant    *GrantChange `json:"grant,omitempty"` // of adjust_grant
+	Moves    []job.Move   `json:"moves,omitempty"` // of jobs that go on elsewhere
 	Reasons  []string     `json:"reasons"`
 	Evidence []Fact       `json:"evidence"`
 	State    ActionState  `json:"state"`
@@ -103,8 +104,6 @@ type Target struct {
 	Job     job.ID `json:"job,omitempty"`
 	Task    int    `json:"task"`
 	Attempt int    `json:"attempt,omitempty"` // the one that died
-
-	Moves []job.Move `json:"moves,omitempty"` // of jobs that go on elsewhere
 }
 
 // GrantChange is one resource of a running task of which it may use more or less.

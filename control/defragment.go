@@ -102,7 +102,7 @@ func (d defragment) lately(s State, r job.Relocation) bool {
 
 func (d defragment) action(now time.Time, r job.Relocation, cost, gain float64) Action {
 	a := Action{
-		ID: relocationID(r), Verb: relocateJobs, Target: Target{Moves: r.Moves},
+		ID: relocationID(r), Verb: relocateJobs, Moves: r.Moves,
 		Subject: "job/" + r.Moves[0].Job.String(),
 		Evidence: []Fact{
 			{"cost_" + strings.TrimSuffix(r.Unit, "s") + "_seconds", fmt.Sprintf("%.0f", cost)},
@@ -149,7 +149,7 @@ func (d defragment) verify(s State, a Action) (ActionState, string) {
 		return Failed, "overtaken: the hall has changed, and this would not be worth it now"
 	}
 	waits := 0
-	for _, m := range a.Target.Moves {
+	for _, m := range a.Moves {
 		j, ok := s.Job(m.Job)
 		switch {
 		case !ok: // it has come to its end
@@ -164,7 +164,7 @@ func (d defragment) verify(s State, a Action) (ActionState, string) {
 	case waits == 0:
 		return Verified, fmt.Sprintf("all that moved runs in its new place, after %v", took)
 	case took > d.Settle:
-		return Failed, fmt.Sprintf("%d of %d jobs that moved do not run again after %v", waits, len(a.Target.Moves), took)
+		return Failed, fmt.Sprintf("%d of %d jobs that moved do not run again after %v", waits, len(a.Moves), took)
 	}
 	return "", ""
 }

@@ -68,7 +68,7 @@ func TestAMoveWaitsForAPersonWithItsCostAndGain(t *testing.T) {
 	act := a.proposed()
 	// 1 accelerator for 10 s of grace and 30 s of restart, against 8 accelerators for half an hour.
 	want := []control.Fact{{"cost_accelerator_seconds", "40"}, {"gain_accelerator_seconds", "14400"}}
-	if !slices.Equal(act.Evidence[:2], want) || act.Subject != "job/7" || !reflect.DeepEqual(act.Target.Moves, a.found[0].Moves) {
+	if !slices.Equal(act.Evidence[:2], want) || act.Subject != "job/7" || !reflect.DeepEqual(act.Moves, a.found[0].Moves) {
 		t.Errorf("%+v", act)
 	}
 	if !strings.Contains(act.Reasons[0], "job 7 (wide) would start at once, otherwise in 30m0s") || !strings.Contains(act.Reasons[1], "n2/1") {

@@ -284,7 +284,7 @@ func (l *loop) apply(a Action) {
 	err := errs.Errorf("control.apply", errs.Unsupported, "the verb %q is not known to this server", a.Verb)
 	switch a.Verb {
 	case relocateJobs:
-		err = l.o.Jobs.Relocate(l.ctx, "policy/"+a.Policy, a.Reasons[0], a.Target.Moves)
+		err = l.o.Jobs.Relocate(l.ctx, "policy/"+a.Policy, a.Reasons[0], a.Moves)
 	case restartTask:
 		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
 	case adjustGrant:

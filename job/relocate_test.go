@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
 )
@@ -121,5 +122,45 @@ func TestAPlaceThatIsLostOnTheWayMakesTheJobWaitLikeAnyOther(t *testing.T) {
 	s.settle()
 	if j = s.get(id); j.State != job.Running {
 		t.Errorf("it is %s: %s", j.State, j.Reason)
+	}
+}
+
+func TestAWaitingJobStartsOnceAnotherHasMovedForIt(t *testing.T) {
+	h := newHall(t, func(o *job.Options) {
+		o.Nodes = func() []fleet.Node { return []fleet.Node{node("n1", 4), node("n2", 4)} }
+	})
+	spec := command("first")
+	spec.Resources.CPU = 3
+	first := h.state(h.submit(spec).ID, job.Running)
+	spec.Name, spec.Preemptible, spec.Resources.CPU = "tune", true, 2
+	mover := h.state(h.submit(spec).ID, job.Running)
+	h.machine.exit(ref(first.ID, 0, 1), 0)
+	h.state(first.ID, job.Succeeded)
+	spec.Name, spec.Preemptible = "other", false
+	spec.Resources.CPU = 1
+	other := h.state(h.submit(spec).ID, job.Running)
+	if other.Tasks[0].Node == mover.Tasks[0].Node {
+		t.Fatalf("both lie on %s: the test proves nothing", other.Tasks[0].Node)
+	}
+	spec.Name, spec.Resources.CPU = "wide", 4
+	wide := h.submit(spec)
+	if found, err := h.Relocations(t.Context()); err != nil || len(found) != 0 {
+		t.Fatalf("before it has settled: %+v, %v", found, err)
+	}
+	h.clock.Advance(11 * time.Minute)
+	found, err := h.Relocations(t.Context())
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %+v, %v", found, err)
+	}
+	r := found[0]
+	if r.Starts != wide.ID.String() || r.Name != "wide" || r.Unit != "cores" || r.Holds != 2 || r.Gains != 4 || r.Earliest != nil {
+		t.Errorf("found %+v", r)
+	}
+	if err := h.Relocate(t.Context(), "policy/defragment", "wide starts then", r.Moves); err != nil {
+		t.Fatal(err)
+	}
+	h.state(wide.ID, job.Running)
+	if j := h.state(mover.ID, job.Running); j.Tasks[0].Node != other.Tasks[0].Node || j.Attempt != 2 || j.RetriesLeft != 0 {
+		t.Errorf("what moved: %+v", j)
 	}
 }

@@ -36,7 +36,7 @@ export const en = {
   'constraint.cpu': 'CPU', 'constraint.memory': 'Memory', 'constraint.disk': 'Storage', 'constraint.accelerators': 'Accelerators', 'constraint.nodes': 'Nodes', 'constraint.gang': 'Gang',
   'constraint.storage': 'Persistent storage', 'constraint.bandwidth': 'Bandwidth', 'constraint.power': 'Power', 'constraint.powercap': 'Power cap', 'constraint.uplink': 'Uplink', 'constraint.model': 'Accelerator model', 'constraint.topology': 'Topology',
   'constraint.quota': 'Quota', 'constraint.order': 'Order', 'constraint.room': 'Making room', 'constraint.reservation': 'Reserved', 'constraint.time': 'Time', 'constraint.array': 'Array limit',
-  'verb.restart_task': 'Restart replica', 'verb.adjust_grant': 'Adjust grant',
+  'verb.restart_task': 'Restart replica', 'verb.adjust_grant': 'Adjust grant', 'verb.relocate_jobs': 'Move jobs',
   // events
   'event.ended': 'Job ended: {state}',
   'event.job.submitted': 'Job submitted', 'event.job.placed': 'Job placed', 'event.job.starting': 'Job starting', 'event.job.started': 'Job started', 'event.job.waiting': 'Job waits',

@@ -34,7 +34,7 @@ export const zh: Plural = {
   'constraint.cpu': 'CPU', 'constraint.memory': '内存', 'constraint.disk': '存储', 'constraint.accelerators': '加速卡', 'constraint.nodes': '节点', 'constraint.gang': '成组调度',
   'constraint.storage': '持久存储', 'constraint.bandwidth': '带宽', 'constraint.power': '功率', 'constraint.powercap': '功率上限', 'constraint.uplink': '上行链路', 'constraint.model': '加速卡型号', 'constraint.topology': '拓扑',
   'constraint.quota': '配额', 'constraint.order': '次序', 'constraint.room': '正在腾出', 'constraint.reservation': '已预留', 'constraint.time': '时间', 'constraint.array': '数组上限',
-  'verb.restart_task': '重启副本', 'verb.adjust_grant': '调整配给',
+  'verb.restart_task': '重启副本', 'verb.adjust_grant': '调整配给', 'verb.relocate_jobs': '迁移作业',
   'event.ended': '作业结束：{state}',
   'event.job.submitted': '作业已提交', 'event.job.placed': '作业已调度', 'event.job.starting': '作业启动中', 'event.job.started': '作业已开始', 'event.job.waiting': '作业等待中',
   'event.job.requeued': '作业重新排队', 'event.job.retried': '作业已重试', 'event.job.canceled': '作业已取消', 'event.job.ending': '作业收尾中', 'event.job.finished': '作业已结束',

@@ -22,7 +22,7 @@ const constraints: Record<string, Key> = {
   power: 'constraint.power', 'power cap': 'constraint.powercap', uplink: 'constraint.uplink', model: 'constraint.model', topology: 'constraint.topology',
   quota: 'constraint.quota', order: 'constraint.order', room: 'constraint.room', stopping: 'constraint.room', reservation: 'constraint.reservation', time: 'constraint.time', window: 'constraint.time', array: 'constraint.array',
 };
-const verbs: Record<string, Key> = { restart_task: 'verb.restart_task', adjust_grant: 'verb.adjust_grant' };
+const verbs: Record<string, Key> = { restart_task: 'verb.restart_task', adjust_grant: 'verb.adjust_grant', relocate_jobs: 'verb.relocate_jobs' };
 const events: Record<string, Key> = {
   'job.submitted': 'event.job.submitted', 'job.placed': 'event.job.placed', 'job.starting': 'event.job.starting', 'job.started': 'event.job.started', 'job.waiting': 'event.job.waiting', 'job.requeued': 'event.job.requeued', 'job.retried': 'event.job.retried', 'job.canceled': 'event.job.canceled', 'job.ending': 'event.job.ending', 'job.finished': 'event.job.finished', 'job.finish_delayed': 'event.job.finish_delayed',
   'job.task_started': 'event.job.task_started', 'job.task_ended': 'event.job.task_ended', 'job.scaled': 'event.job.scaled', 'job.resized': 'event.job.resized', 'job.replica_died': 'event.job.replica_died', 'job.replica_restarted': 'event.job.replica_restarted', 'job.replica_stopped': 'event.job.replica_stopped', 'job.grant_adjusted': 'event.job.grant_adjusted',
