@@ -172,7 +172,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	s.unseen()
-	if s.calendar, err = calendar.Open(ctx, calendar.Options{Store: s.db, Clock: s.clock, Log: s.log, Nodes: s.fleet.Nodes, Queue: s.cfg.share().Queue}); err != nil {
+	if s.calendar, err = calendar.Open(ctx, calendar.Options{Store: s.db, Clock: s.clock, Log: s.log, Nodes: s.fleet.Nodes, Queue: s.cfg.share().Queue, User: s.account}); err != nil {
 		return err
 	}
 	l := &launcher{

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"time"
 	_ "time/tzdata" // time zones of windows are known on every machine
 
@@ -28,6 +29,15 @@ func (s Site) Validate() error {
 		return errs.Errorf("app.Site", errs.Invalid, "resize-pause: %v: give a positive duration, for example 10m", time.Duration(s.ResizePause))
 	}
 	return s.Site.Validate()
+}
+
+// account refuses a name that nobody signs in with.
+func (s *Server) account(ctx context.Context, name string) error {
+	_, err := s.access.User(ctx, s.access.Socket(), name)
+	if errs.Is(err, errs.NotFound) {
+		return errs.Errorf("app.account", errs.Invalid, "%w", err)
+	}
+	return err
 }
 
 // share is how the scheduler shares the hall.

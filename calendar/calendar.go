@@ -73,7 +73,8 @@ type Options struct {
 	Clock clock.Clock
 	Log   *slog.Logger
 	Nodes func() []fleet.Node
-	Queue func(name string) error // refuses a queue that jobs may not name; nil refuses none
+	Queue func(name string) error                      // refuses a queue that jobs may not name; nil refuses none
+	User  func(ctx context.Context, name string) error // refuses a user who has no account; nil refuses none
 }
 
 // Calendar is the reservations that are not over. Its methods may be called from any goroutine.
@@ -139,6 +140,11 @@ func (c *Calendar) Add(ctx context.Context, actor, owner string, q Request, dry 
 	}
 	if q.Queue != "" && c.o.Queue != nil {
 		if err := c.o.Queue(q.Queue); err != nil {
+			return Reservation{}, err
+		}
+	}
+	if q.User != "" && c.o.User != nil {
+		if err := c.o.User(ctx, q.User); err != nil {
 			return Reservation{}, err
 		}
 	}

@@ -69,7 +69,8 @@ export function layout(plan: Plan, by: By, waiting: string): Layout {
     b.row = i;
     bars.push(b);
     lo = Math.min(lo, b.from);
-    hi = Math.max(hi, b.to === Infinity ? b.from : b.to);
+    // What is reserved for days to come is there to be scrolled to: it does not make all else small.
+    if (b.reserved === undefined || b.from < now + day) hi = Math.max(hi, b.to === Infinity ? b.from : b.to);
   }));
   return { rows, bars, lo, hi };
 }
