@@ -42,7 +42,7 @@ func Grants(o GrantsOptions) Policy {
 	g := grants{o}
 	return Policy{
 		Name:    grantsName,
-		About:   "lets the processor, memory, storage and bandwidth that a running task may use follow its measured need, within its promise",
+		About:   "lets what running tasks may use follow their measured need: less while they use little, their promise at once when they want it, and what nobody holds of processor and bandwidth until it is wanted",
 		Default: Act,
 		Memory:  2 * o.Every,
 		Propose: g.propose,
@@ -104,6 +104,9 @@ func (g grants) of(u job.Use) []measured {
 	for _, m := range all {
 		if m.promise <= 0 || fixed(u, m.what) {
 			continue
+		}
+		if wants := u.Used.CPU + u.Used.Waiting; m.what == "cpu" && !m.short && m.now < m.promise && wants >= 0.85*m.now {
+			m.short, m.shortBy = true, fmt.Sprintf("it wants %s at least, some of which it waited for, and is granted %s", m.print(wants), m.print(m.now))
 		}
 		if m.what != "cpu" && m.used >= 0.85*m.now {
 			m.short, m.shortBy = true, fmt.Sprintf("it uses %s of the %s that it is granted", m.print(m.used), m.print(m.now))

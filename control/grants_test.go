@@ -100,6 +100,18 @@ func TestAnIdleTasksGrantShrinksSlowlyAndComesBackAtOnce(t *testing.T) {
 	}
 }
 
+func TestATaskThatOthersSlowDownWantsItsPromiseBackToo(t *testing.T) {
+	w := newTenants(t, control.Act)
+	w.does(0, 0.01, 0, 700*units.MiB)
+	w.passes(3 * time.Minute)
+	w.does(0, 0.1, 0, 700*units.MiB)
+	w.uses[0].Used.Waiting = 0.8
+	w.passes(2 * time.Second)
+	if g := w.uses[0].Grant.CPU; g != 1 {
+		t.Errorf("%v cores", g)
+	}
+}
+
 func TestWhatAnIdleTaskLeavesIsLentAndTakenBackAtOnce(t *testing.T) {
 	w := newTenants(t, control.Act)
 	w.does(0, 0.01, 0, 700*units.MiB)

@@ -16,6 +16,7 @@ type Usage struct {
 	CPUSeconds float64     `json:"cpu_seconds"` // since it started
 	CPU        float64     `json:"cpu"`         // cores
 	Throttled  float64     `json:"throttled"`   // part of Span, 0 to 1, in which it wanted more processor than its limit
+	Waiting    float64     `json:"waiting"`     // part of Span in which some of it waited for a processor; 0 where the kernel does not tell
 	Memory     units.Bytes `json:"memory"`      // without what the kernel could drop at once
 	Peak       units.Bytes `json:"peak"`        // of Memory, as looked at
 	Disk       units.Bytes `json:"disk"`        // scratch: of its folders, those of Storage excepted where that is limited
@@ -38,7 +39,7 @@ type Usage struct {
 // Recent is the most that an attempt used at any time of a window that ends now.
 type Recent struct {
 	Over      time.Duration       `json:"over_ns"` // the window, or less as long as it is younger
-	CPU       float64             `json:"cpu"`
+	CPU       float64             `json:"cpu"`     // wanted at least: used, and a core for as long as some of it waited for one
 	Memory    units.Bytes         `json:"memory"`
 	Disk      units.Bytes         `json:"disk"`
 	Storage   units.Bytes         `json:"storage"`

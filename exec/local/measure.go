@@ -47,6 +47,7 @@ type sample struct {
 	at        time.Time
 	cpu       float64 // seconds
 	periods   float64 // of the quota, in which it was throttled
+	waited    float64 // seconds in which some of it waited for a processor
 	networked bool
 	sent      int64 // bytes
 	received  int64
@@ -122,6 +123,7 @@ func (m *meter) measure(now time.Time) {
 	}
 	over := u.Span.Seconds()
 	u.CPU = max(0, c.cpu-first.cpu) / over
+	u.Waiting = min(1, max(0, c.waited-first.waited)/over)
 	u.Throttled = min(1, max(0, c.periods-first.periods)*period/1e6/over)
 	u.Receive, u.Send = bits(c.received-first.received, over), bits(c.sent-first.sent, over)
 	m.recall(now)
@@ -135,7 +137,7 @@ func bits(bytes int64, over float64) units.BitsPerSecond {
 func (m *meter) recall(now time.Time) {
 	u := &m.said.Usage
 	m.window = append(m.window, moment{now, exec.Recent{
-		CPU: u.CPU, Memory: u.Memory, Disk: u.Disk, Storage: u.Storage, Bandwidth: max(u.Send, u.Receive),
+		CPU: u.CPU + u.Waiting, Memory: u.Memory, Disk: u.Disk, Storage: u.Storage, Bandwidth: max(u.Send, u.Receive),
 	}})
 	for len(m.window) > 1 && now.Sub(m.window[0].at) > m.s.in.Window {
 		m.window = m.window[1:]
@@ -193,6 +195,11 @@ func (s *shim) counters(pids []int) (c sample) {
 	} else {
 		c.cpu, c.periods = s.group.cpuSeconds(), float64(s.group.counter("nr_throttled", "cpu.stat"))
 	}
+	if s.traffic != nil {
+		c.waited = s.traffic.group.waited()
+	} else {
+		c.waited = s.group.waited()
+	}
 	switch {
 	case !s.in.Task.Network && s.level.mounts():
 		c.networked = true // its own loopback is all it has
@@ -231,6 +238,19 @@ func (g cgroup) cpuSeconds() float64 {
 		return float64(g.counter("usage_usec", "cpu.stat")) / 1e6
 	}
 	return float64(number(filepath.Join(g.Root, "cpuacct", g.Path, "cpuacct.usage"))) / 1e9
+}
+
+// waited is for how long some of the group waited for a processor, for its quota's sake or for others'. Version 2 alone
+// tells it.
+func (g cgroup) waited() float64 {
+	if !g.V2 {
+		return 0
+	}
+	b, _ := os.ReadFile(filepath.Join(g.Root, g.Path, "cpu.pressure"))
+	some, _, _ := strings.Cut(string(b), "\n")
+	_, total, _ := strings.Cut(some, "total=")
+	n, _ := strconv.ParseFloat(strings.TrimSpace(total), 64)
+	return n / 1e6
 }
 
 // workingSet is the group's memory without file caches that were not used of late.
