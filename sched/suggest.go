@@ -40,6 +40,7 @@ func Suggest(s Snapshot, gang string) []Change {
 	t.fewer(d.Reasons)
 	t.models()
 	t.apart()
+	t.sooner()
 	t.leaves(d.Reasons)
 	t.priority()
 	t.queues()
@@ -101,7 +102,11 @@ func (t *trials) fewer(reasons []Reason) {
 	for _, r := range reasons {
 		missing[r.Constraint] = true
 	}
-	if n := len(g.Tasks); n > 1 {
+	if n := len(g.Tasks); n > 1 && g.Min > 0 {
+		if k, d := t.most(g.Min-1, func(k int) Gang { h := g; h.Min = k; return h }); k > 0 {
+			t.add("min_tasks", fmt.Sprint(g.Min), fmt.Sprint(k), fmt.Sprintf("start with %d fewer tasks", g.Min-k), d)
+		}
+	} else if n > 1 {
 		if k, d := t.most(n-1, func(k int) Gang { h := g; h.Tasks = g.Tasks[:k]; return h }); k > 0 {
 			t.add("tasks", fmt.Sprint(n), fmt.Sprint(k), fmt.Sprintf("%d fewer tasks", n-k), d)
 		}
@@ -155,6 +160,31 @@ func (t *trials) apart() {
 		if d := t.plan(g); d != nil && starts(*d) {
 			t.add("topology.hard", "true", "false", "tasks that need not share a "+level, d)
 		}
+	}
+}
+
+// sooner lifts what the gang itself has put in its way.
+func (t *trials) sooner() {
+	g := t.s.Queue[t.at]
+	try := func(field, from, to, means string, h Gang) {
+		if d := t.plan(h); d != nil && starts(*d) {
+			t.add(field, from, to, means, d)
+		}
+	}
+	if g.NotBefore.After(t.s.Now) {
+		h := g
+		h.NotBefore = time.Time{}
+		try("not_before", g.NotBefore.UTC().Format(time.RFC3339), "", "no earliest start", h)
+	}
+	if g.Deferrable {
+		h := g
+		h.Deferrable = false
+		try("deferrable", "true", "false", "not to wait for a window", h)
+	}
+	if g.Array != "" && g.ArrayLimit > 0 {
+		h := g
+		h.ArrayLimit++
+		try("array.limit", fmt.Sprint(g.ArrayLimit), fmt.Sprint(h.ArrayLimit), "one more of the array at once", h)
 	}
 }
 

@@ -3,6 +3,7 @@ package sched_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -150,4 +151,32 @@ func decision(t *testing.T, s sched.Snapshot, id string) sched.Decision {
 	}
 	t.Fatalf("no decision on %s", id)
 	return sched.Decision{}
+}
+
+func TestWhatAGangPutsInItsOwnWayIsAmongTheChanges(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	tasks := []int{0, 1, 2, 3}
+	for want, change := range map[string]func(*sched.Snapshot, *sched.Gang){
+		"not_before 2026-01-01T02:00:00Z>": func(_ *sched.Snapshot, g *sched.Gang) { g.NotBefore = now.Add(2 * time.Hour) },
+		"deferrable true>false": func(s *sched.Snapshot, g *sched.Gang) {
+			g.Deferrable, s.Windows = true, []sched.Span{{From: now.Add(time.Hour), To: now.Add(2 * time.Hour)}}
+		},
+		"array.limit 1>2": func(s *sched.Snapshot, g *sched.Gang) {
+			g.Array, g.ArrayLimit = "1", 1
+			s.Running = []sched.Running{{Gang: sched.Gang{ID: "0", Array: "1"}, Placements: []sched.Placement{{Gang: "0", Node: "n", Ask: sched.Ask{CPU: 1}}}}}
+		},
+		"min_tasks 3>2": func(_ *sched.Snapshot, g *sched.Gang) { g.Tasks, g.Min, g.Each.CPU = tasks, 3, 4 },
+	} {
+		s := sched.Snapshot{Now: now, Nodes: []fleet.Node{{Name: "n", CPU: 8, Memory: units.GiB, Disk: units.GiB}}}
+		g := sched.Gang{ID: "w", Tasks: []int{0}, Each: sched.Ask{CPU: 1}}
+		change(&s, &g)
+		s.Queue = []sched.Gang{g}
+		var got []string
+		for _, c := range sched.Suggest(s, "w") {
+			got = append(got, c.Field+" "+c.From+">"+c.To)
+		}
+		if !slices.Contains(got, want) {
+			t.Errorf("%q, want %s", got, want)
+		}
+	}
 }

@@ -22,7 +22,7 @@ export interface Resources {
 }
 export interface Spec {
   name: string; kind?: string; command?: string[]; data?: string[]; train?: unknown; tasks?: number; resources: Resources;
-  min_tasks?: number;
+  min_tasks?: number; not_before?: string; deadline?: string; deferrable?: boolean;
   array?: { count?: number; over?: Record<string, string[]>; limit?: number };
   topology?: { level: 'domain' | 'node' | 'rack'; hard?: boolean };
   register?: string; [other: string]: unknown;

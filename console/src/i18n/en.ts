@@ -84,6 +84,7 @@ export const en = {
   log: 'Log', 'log.follow': 'Follow', 'log.not_started': 'The task has not started yet.', 'log.empty': 'The task wrote nothing.', 'log.waiting': 'Nothing written yet.',
   usage: 'Use', 'usage.note': 'grants follow the measured need', 'usage.used': 'Used', 'usage.granted': 'Granted', 'usage.promised': 'Promised', 'usage.fixed': 'not held by this machine', 'usage.throttled': 'held back {p} of the time', 'usage.bar': '{used} used, {granted} granted, {promised} promised',
   'task.restarts': '{n} restarts', replicas: 'Replicas', 'replicas.less': 'One replica less', 'replicas.more': 'One replica more', 'task.pid': 'Process', 'task.exit': 'Exit code', 'resources.accelerators': '{n} accelerators',
+  'spec.not_before': 'Earliest start', 'spec.deadline': 'Deadline', 'spec.deferrable': 'waits for a window where it can',
   elastic: '{min} to {max}', 'elastic.now': '{n} now', 'elastic.changed': 'last changed from {from} to {to}', 'event.job.resized': 'Job changes its size',
   array: 'Array', 'array.title': 'Array {id}', 'array.jobs': '{n} jobs', 'array.limit': 'at most {n} at once', 'array.member': 'job {index} of 0–{last} of array {id}', 'array.cancel': 'Cancel the array',
   'array.cancel.title': 'Cancel array {id}?', 'array.cancel.text': 'All its jobs that have not ended get a signal to end and, after the grace period, are killed.', 'array.cancel.done': 'Array {id} is being canceled',

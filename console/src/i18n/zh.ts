@@ -79,6 +79,7 @@ export const zh: Plural = {
   log: '日志', 'log.follow': '跟随', 'log.not_started': '任务尚未开始。', 'log.empty': '任务没有输出。', 'log.waiting': '暂无输出。',
   usage: '资源用量', 'usage.note': '配给随实测需求调整', 'usage.used': '已用', 'usage.granted': '配给', 'usage.promised': '承诺', 'usage.fixed': '本机不强制', 'usage.throttled': '受限时间 {p}', 'usage.bar': '已用 {used}，配给 {granted}，承诺 {promised}',
   'task.restarts': '重启 {n} 次', replicas: '副本', 'replicas.less': '减少一个副本', 'replicas.more': '增加一个副本', 'task.pid': '进程', 'task.exit': '退出码', 'resources.accelerators': '{n} 张加速卡',
+  'spec.not_before': '最早启动', 'spec.deadline': '截止时间', 'spec.deferrable': '尽量等待时间窗口',
   elastic: '{min} 至 {max} 个', 'elastic.now': '当前 {n} 个', 'elastic.changed': '最近一次由 {from} 变为 {to}', 'event.job.resized': '作业调整规模',
   array: '作业数组', 'array.title': '作业数组 {id}', 'array.jobs': '{n} 个作业', 'array.limit': '最多同时 {n} 个', 'array.member': '作业数组 {id} 的第 {index} 个（0–{last}）', 'array.cancel': '取消整个数组',
   'array.cancel.title': '取消作业数组 {id}？', 'array.cancel.text': '尚未结束的作业都会收到结束信号，宽限期过后被强制终止。', 'array.cancel.done': '作业数组 {id} 正在取消',

@@ -7,7 +7,7 @@ import { useJob, useWhy } from '../api/queries';
 import { ended, type Job as Record, type Task } from '../api/types';
 import { fullTime, number, percent, seconds, span, value } from '../format';
 import { useT } from '../i18n';
-import { Asks } from '../ui/asks';
+import { Asks, Times } from '../ui/asks';
 import { Retry, Stop } from '../ui/icons';
 import { done, failed } from '../ui/notify';
 import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } from '../ui/parts';
@@ -193,6 +193,7 @@ function Details({ j }: { j: Record }) {
     <Card title={t('details')}>
       <dl className="facts b">
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
+        <Times spec={j.spec} />
         {j.array && <><dt>{t('array')}</dt><dd><Link to={`/jobs?array=${j.array.id}`}>{t('array.member', { index: j.array.index, last: j.array.count - 1, id: j.array.id })}</Link>{values(j).map(([k, v]) => <span key={k} className="mono dim"> {k}={v}</span>)}</dd></>}
         {!!j.spec.min_tasks && (
           <>

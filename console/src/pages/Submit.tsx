@@ -6,7 +6,7 @@ import { call } from '../api/client';
 import type { Job } from '../api/types';
 import { number } from '../format';
 import { useT } from '../i18n';
-import { Asks } from '../ui/asks';
+import { Asks, Times } from '../ui/asks';
 import { Check } from '../ui/icons';
 import { Card, Command, Problem, Skeleton, useTitle } from '../ui/parts';
 import { Reasons } from '../ui/reasons';
@@ -104,6 +104,7 @@ function Preview({ j }: { j: Job }) {
         <dt>{t('tasks')}</dt><dd>{j.spec.min_tasks ? t('elastic', { min: number(j.spec.min_tasks, lang), max: number(j.spec.tasks, lang) }) : number(j.tasks?.length ?? j.spec.tasks ?? 1, lang)}</dd>
         {j.array && <><dt>{t('array')}</dt><dd>{t('array.jobs', { n: number(j.array.count, lang) })}{!!j.spec.array?.limit && ` · ${t('array.limit', { n: number(j.spec.array.limit, lang) })}`}</dd></>}
         <dt>{t('resources')}</dt><dd><Asks spec={j.spec} /></dd>
+        <Times spec={j.spec} />
         {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
         {j.spec.register && <><dt>{t('model')}</dt><dd className="mono">{j.spec.register}</dd></>}
       </dl>

@@ -1,4 +1,4 @@
-import { bits, bytes, number } from '../format';
+import { bits, bytes, fullTime, number } from '../format';
 import { useT } from '../i18n';
 import type { Spec } from '../api/types';
 
@@ -20,3 +20,14 @@ export function Asks({ spec }: { spec: Spec }) {
 }
 
 const levels = { domain: 'topology.domain', node: 'topology.node', rack: 'topology.rack' } as const;
+
+/** When the job may start and should have ended, as rows of a list of facts. */
+export function Times({ spec }: { spec: Spec }) {
+  const { t, lang } = useT();
+  return (
+    <>
+      {spec.not_before && <><dt>{t('spec.not_before')}</dt><dd>{fullTime(spec.not_before, lang)}</dd></>}
+      {spec.deadline && <><dt>{t('spec.deadline')}</dt><dd>{fullTime(spec.deadline, lang)}{spec.deferrable && <span className="dim"> · {t('spec.deferrable')}</span>}</dd></>}
+    </>
+  );
+}
