@@ -59,6 +59,13 @@ func TestThePrintedConfigurationReadsBackAsTheSame(t *testing.T) {
 	}
 }
 
+func TestTheExampleOfASiteIsInOrder(t *testing.T) {
+	c, err := app.Load(filepath.Join("..", "examples", "site", "config.yaml"), nil, nil)
+	if err != nil || len(c.Site.Nodes) != 2 || len(c.Site.Caps) != 3 || len(c.Site.Windows) != 2 {
+		t.Errorf("%+v, %v", c.Site, err)
+	}
+}
+
 func TestAWrongConfigurationSaysWhatAndWhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	write(t, file, "listen: 127.0.0.1:1\nlisen: 127.0.0.1:1\n")
