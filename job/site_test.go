@@ -68,6 +68,8 @@ func (h *site) next() {
 	for n := h.rand.IntN(3); n > 0 && len(h.core.Jobs()) < 12; n-- {
 		h.comes()
 	}
+	h.settle() // what may start now does so now
+	h.check()
 	h.now = h.now.Add(time.Duration(1+h.rand.IntN(15)) * time.Minute)
 	all, _ := h.machine.Observe(h.Context())
 	for _, st := range all {
