@@ -195,10 +195,11 @@ func (s *shim) counters(pids []int) (c sample) {
 	} else {
 		c.cpu, c.periods = s.group.cpuSeconds(), float64(s.group.counter("nr_throttled", "cpu.stat"))
 	}
+	for _, g := range []cgroup{s.group, s.pressed} {
+		c.waited = max(c.waited, g.waited())
+	}
 	if s.traffic != nil {
-		c.waited = s.traffic.group.waited()
-	} else {
-		c.waited = s.group.waited()
+		c.waited = max(c.waited, s.traffic.group.waited())
 	}
 	switch {
 	case !s.in.Task.Network && s.level.mounts():

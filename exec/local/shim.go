@@ -79,6 +79,7 @@ type shim struct {
 	status   exec.Status
 	group    cgroup
 	traffic  *traffic // nil where it is not counted
+	pressed  cgroup   // of version 2, of a task without traffic where its other groups are of version 1
 	init     *started
 	asked    chan os.Signal // to stop
 	ordered  chan os.Signal // to change limits
@@ -261,6 +262,8 @@ func (s *shim) spawn() error {
 	var blind error
 	if network {
 		s.traffic, blind = newTraffic(s.in, s.group)
+	} else if !s.group.V2 {
+		s.pressed, _ = unifiedGroup(s.in) // else nothing tells what it waits for
 	}
 	begin := func() {
 		s.init, err = startInit(s.level, network, p, append([]*os.File{listener}, s.inherit...), w, func(pid int) error {
@@ -270,6 +273,7 @@ func (s *shim) spawn() error {
 					s.traffic = nil
 				}
 			}
+			s.pressed.add(pid) //nolint:errcheck // see above
 			return s.group.add(pid)
 		})
 	}
@@ -332,6 +336,7 @@ func (s *shim) secretFiles(p *plan) error {
 // clean removes what an ended attempt leaves outside its folder, and its means to take shells.
 func (s *shim) clean() {
 	s.traffic.close()
+	s.pressed.remove()
 	s.group.remove()
 	removeElsewhere(filepath.Join(s.dir, secretsFile)) //nolint:errcheck // tried again when the attempt is removed
 	os.Remove(filepath.Join(s.dir, shellFile))
