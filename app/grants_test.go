@@ -61,7 +61,7 @@ func (w *ward) start() {
 		Launch: func(_ context.Context, j job.Job, t job.Task) (exec.Task, error) {
 			r := j.Spec.Resources
 			return exec.Task{
-				Ref: job.TaskRef(j, t), Argv: j.Spec.Command, User: "alice", Policy: exec.Policy{AllowLess: true}, Network: true,
+				Ref: job.TaskRef(j, t), Argv: j.Spec.Command, User: "alice", Policy: exec.Policy{AllowLess: true}, Network: true, Timeout: 2 * time.Minute,
 				Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Disk: r.Disk, Processes: 64},
 			}, nil
 		},
