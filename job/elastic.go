@@ -65,11 +65,7 @@ func (c *Core) grow(g sched.Growth) {
 	if j == nil || j.State != Running {
 		return
 	}
-	claim := j.held()
-	for _, p := range g.Placements {
-		claim = append(claim, PlannedPlace{p.Task, p.Node, p.Accelerators})
-	}
-	c.resize(j, claim, "there is room for more")
+	c.resize(j, append(j.held(), placed(g.Placements)...), "there is room for more")
 }
 
 // shrink starts a running job anew with fewer tasks, so that another gets the rest; false when it cannot.

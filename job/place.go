@@ -106,6 +106,9 @@ func (c *Core) evict(j *Job, d sched.Decision) {
 		Constraint: "room", Needed: "what " + strings.Join(names, ", ") + " has", Offered: "nothing before it has stopped",
 		Detail: "it was told to stop, and has until " + d.Evictions[0].By.UTC().Format(time.RFC3339),
 	}})
+	if j.State == Queued {
+		j.Claim = placed(d.Placements) // what was stopped for it is its own, whoever else would be before it then
+	}
 }
 
 // running is what of the job holds resources.
@@ -154,7 +157,7 @@ func (j *Job) gang() sched.Gang {
 		g.Left = *j.Preempted
 	}
 	for _, p := range j.Claim {
-		g.Claim = append(g.Claim, sched.Placement{Gang: g.ID, Task: p.Task, Node: p.Node, Ask: g.Each, Accelerators: p.Accelerators})
+		g.Claim = append(g.Claim, sched.Placement{Gang: g.ID, Task: p.Task, Node: p.Node, Ask: g.Each, Accelerators: p.Accelerators, Uplink: p.Uplink})
 	}
 	return g
 }
@@ -231,7 +234,9 @@ func (c *Core) wait(j *Job, reasons []sched.Reason) {
 	}
 	j.Reasons = out
 	if j.State == Queued {
-		j.Claim = nil // what it was moved for is not free any more
+		if !slices.ContainsFunc(reasons, func(r sched.Reason) bool { return r.Constraint == sched.Stopping }) {
+			j.Claim = nil // what it was to have is not free any more
+		}
 		j.Reason = "waits for " + words(out)
 	}
 	c.quiet(j, "job.waiting", nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/fleet"
+	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/sched/queue"
 )
@@ -55,6 +56,16 @@ type PlannedPlace struct {
 	Task         int      `json:"task"`
 	Node         string   `json:"node"`
 	Accelerators []string `json:"accelerators,omitempty"`
+
+	Uplink units.BitsPerSecond `json:"uplink,omitempty"` // what it takes of its rack's
+}
+
+// placed are the places of a decision.
+func placed(list []sched.Placement) (out []PlannedPlace) {
+	for _, p := range list {
+		out = append(out, PlannedPlace{p.Task, p.Node, p.Accelerators, p.Uplink})
+	}
+	return out
 }
 
 // PlannedWait is a job, or a service's replica, that waits.
@@ -107,9 +118,7 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(j.Spec.Queue), State: j.State, Priority: j.Priority,
 			Preemptible: j.Spec.Preemptible, Since: j.Started,
 		}
-		for _, p := range live.Placements {
-			run.Placements = append(run.Placements, PlannedPlace{p.Task, p.Node, p.Accelerators})
-		}
+		run.Placements = placed(live.Placements)
 		if j.Started != nil && j.Spec.Timeout > 0 {
 			end := j.Started.Add(time.Duration(j.Spec.Timeout) + time.Duration(j.Spec.Grace))
 			run.Ends = &end

@@ -67,10 +67,9 @@ func relocation(found sched.Relocation, jobs map[ID]Job) Relocation {
 		number, _, _ := strings.Cut(g.Gang, ".")
 		j := jobs[parseID(number)]
 		m := Move{Job: j.ID, Name: j.Name, Attempt: j.Attempt, Grace: j.Spec.Grace}
-		for i := range g.To {
-			m.From = append(m.From, PlannedPlace{g.From[i].Task, g.From[i].Node, g.From[i].Accelerators})
-			m.To = append(m.To, PlannedPlace{g.To[i].Task, g.To[i].Node, g.To[i].Accelerators})
-			out.Holds += devices(g.To[i].Ask)
+		m.From, m.To = placed(g.From), placed(g.To)
+		for _, p := range g.To {
+			out.Holds += devices(p.Ask)
 		}
 		out.Moves = append(out.Moves, m)
 	}
@@ -165,7 +164,7 @@ func (c *Core) relocate(in Relocate) error {
 func (j *Job) held() (out []PlannedPlace) {
 	for _, t := range j.Tasks {
 		if t.State.Live() {
-			out = append(out, PlannedPlace{t.Index, t.Node, t.Accelerators})
+			out = append(out, PlannedPlace{t.Index, t.Node, t.Accelerators, t.Uplink})
 		}
 	}
 	return out

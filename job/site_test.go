@@ -53,6 +53,7 @@ func (h *site) comes() {
 	s.Tasks = 1 + h.rand.IntN(2)
 	s.Resources.CPU = float64(1 + h.rand.IntN(2))
 	s.Resources.Watts = units.Watts(h.rand.IntN(4) * 60)
+	s.Priority = h.rand.IntN(2)
 	s.Preemptible, s.Deferrable = h.rand.IntN(3) == 0, h.rand.IntN(5) == 0
 	if s.Deferrable {
 		late := h.now.Add(1000 * time.Hour)
