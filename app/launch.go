@@ -86,8 +86,28 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		err = l.trainer(ctx, j, t, &out)
 	} else {
 		err = l.inputs(ctx, s.Data, &out)
+		l.resume(j, t, &out)
 	}
 	return out, err
+}
+
+// checkpointFile is what a user's program leaves in its out folder to go on from, and checkpointFD the name of the
+// descriptor under which a later attempt finds it.
+const (
+	checkpointFile = "checkpoint"
+	checkpointFD   = "CHECKPOINT"
+)
+
+// resume hands a user's program the newest checkpoint that an earlier attempt of its task has left or, where it has left
+// none, that of task 0, as LINESHAFT_FD_CHECKPOINT.
+func (l *launcher) resume(j job.Job, t job.Task, out *exec.Task) {
+	path := l.newest(j, t, checkpointFile)
+	if path == "" && t.Index > 0 {
+		path = l.newest(j, j.Tasks[0], checkpointFile)
+	}
+	if path != "" {
+		out.Inherit = append(out.Inherit, exec.Inherit{Name: checkpointFD, Path: path})
+	}
 }
 
 // unasked lists the limits that a job has by default. Where they cannot be enforced the job runs all the same, and `why`
