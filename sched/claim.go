@@ -7,8 +7,9 @@ import (
 )
 
 // claims keeps what gangs on the move were promised: those that have stopped go on there, before all others; for those
-// that still stop it is taken, so that nobody else gets it. A claim that the hall can no longer hold is void, and its
-// gang waits like any other.
+// that still stop it is taken, so that nobody else gets it. A claim that the hall can no longer hold, or with which
+// a limit would be exceeded because others of its queue or its array started meanwhile, is void, and its gang waits like
+// any other.
 func (p *planner) claims(out *Schedule, state *queue.State) {
 	for _, r := range p.stopping {
 		var more []Placement
@@ -25,15 +26,17 @@ func (p *planner) claims(out *Schedule, state *queue.State) {
 	if !p.claimed() {
 		return
 	}
+	line := p.tree.Line(*state, nil, p.s.Policy.Rules)
 	rest := make([]Gang, 0, len(p.s.Queue))
 	for i := range p.s.Queue {
 		g := &p.s.Queue[i]
-		if len(g.Claim) == 0 || !g.covers(g.Claim) || !p.grant(g, g.Claim) {
+		r := Running{Gang: *g, Placements: g.Claim, Started: p.s.Now}
+		if len(g.Claim) == 0 || !g.covers(g.Claim) || p.full(g) || !line.Room(p.claim(r)) || !p.grant(g, g.Claim) {
 			rest = append(rest, *g)
 			continue
 		}
+		line.Return(p.claim(r))
 		p.occupy(g, g.Claim)
-		r := Running{Gang: *g, Placements: g.Claim, Started: p.s.Now}
 		p.started = append(p.started, r)
 		state.Held = append(state.Held, r.Use())
 		if g.Array != "" {

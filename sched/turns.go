@@ -302,13 +302,18 @@ func (p *planner) began(t *turn, d *Decision) {
 	d.Backfilled = len(p.holds) > 0 || p.blocked != ""
 }
 
+// full tells whether so many of the gang's array run as it allows.
+func (p *planner) full(g *Gang) bool {
+	return g.Array != "" && g.ArrayLimit > 0 && p.arrays[g.Array] >= g.ArrayLimit
+}
+
 // early is why it is not the gang's time yet, whatever is free.
 func (p *planner) early(g *Gang) (out []Reason) {
 	now := p.s.Now
 	if g.NotBefore.After(now) {
 		out = append(out, Reason{Constraint: "time", Needed: g.NotBefore.UTC().Format(time.RFC3339), Offered: "an earlier time", Detail: "it asks not to start sooner"})
 	}
-	if g.Array != "" && g.ArrayLimit > 0 && p.arrays[g.Array] >= g.ArrayLimit {
+	if p.full(g) {
 		out = append(out, Reason{
 			Constraint: "array", Needed: "1 of " + strconv.Itoa(g.ArrayLimit), Offered: "0",
 			Detail: fmt.Sprintf("%d of array %s run, as many as it allows at once", p.arrays[g.Array], g.Array),
