@@ -1,12 +1,17 @@
 package control_test
 
 import (
+	"context"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/lineshaft/lineshaft/control"
 	"github.com/lineshaft/lineshaft/exec"
+	"github.com/lineshaft/lineshaft/internal/clock"
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/job"
 )
@@ -175,5 +180,57 @@ func TestAChangeThatDoesNotHoldIsSaid(t *testing.T) {
 	}
 	if failed := w.ended(control.Failed); len(failed) != 1 || !strings.Contains(failed[0].Outcome, "1 core is granted still") {
 		t.Errorf("%+v", failed)
+	}
+}
+
+// tardy is one running task that is granted less than its promise, whose owner fails to change that at first.
+type tardy struct {
+	mu   sync.Mutex
+	use  job.Use
+	fail int
+}
+
+func (w *tardy) Uses(context.Context, job.ID) ([]job.Use, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []job.Use{w.use}, nil
+}
+
+func (w *tardy) AdjustGrant(_ context.Context, _ string, _ job.ID, _, _ int, change job.Grant) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fail--; w.fail >= 0 {
+		return errs.Errorf("test", errs.Unavailable, "not now")
+	}
+	w.use.Grant = w.use.Grant.With(change)
+	return nil
+}
+
+func TestWhereGrantsDoNotFollowNeedPromisesComeBackInTheEnd(t *testing.T) {
+	w := &tardy{use: job.Use{Job: 1, Attempt: 1, Promise: job.Grant{CPU: 2}, Grant: job.Grant{CPU: 1}}, fail: 2}
+	c, store := clock.NewFake(start), newWorld(1)
+	r := control.NewRunner(control.Options{
+		Store: store, Jobs: store, Tasks: w, Clock: c, Log: slog.New(slog.DiscardHandler), Tick: time.Millisecond,
+		Policies: []control.Policy{control.Grants(control.GrantsOptions{})},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	if err := r.SetMode(ctx, "user/ann", "grants", control.Off); err == nil {
+		t.Error("it is not said that a promise could not be given back")
+	}
+	for range 5000 {
+		if uses, _ := w.Uses(ctx, 0); uses[0].Grant == uses[0].Promise {
+			break
+		}
+		c.Advance(time.Second)
+		time.Sleep(time.Millisecond)
+	}
+	if uses, _ := w.Uses(ctx, 0); uses[0].Grant != uses[0].Promise {
+		t.Errorf("%+v", uses)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
 }

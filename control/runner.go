@@ -143,6 +143,7 @@ type loop struct {
 	writes   *lasting.Trouble
 	changed  <-chan struct{}
 	searched time.Time
+	returned time.Time // when grants were last given back
 	results  chan Done
 	applies  sync.WaitGroup
 }
@@ -222,6 +223,7 @@ func (l *loop) tick() {
 			return
 		}
 		inputs = append(inputs, Measured{uses})
+		l.giveBack(uses)
 	}
 	if now := l.o.Clock.Now(); now.Sub(l.searched) >= l.o.Search {
 		found, err := l.o.Jobs.Relocations(l.ctx)
@@ -233,6 +235,37 @@ func (l *loop) tick() {
 		inputs = append(inputs, Found{found})
 	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell
+}
+
+// giveBackEvery is the pause before what could not be given back is tried again.
+const giveBackEvery = 10 * time.Second
+
+// giveBack has no task below or beyond its promise where grants do not follow need at all: SetMode gives back what it
+// sees, and misses what was not measured yet, what was being applied just then, and all when the server ends before.
+func (l *loop) giveBack(uses []job.Use) {
+	mode, ok := l.core.Mode(grantsName)
+	now := l.o.Clock.Now()
+	if !ok || mode != Off || now.Sub(l.returned) < giveBackEvery {
+		return
+	}
+	var less []job.Use
+	for _, u := range uses {
+		if u.Grant != u.Promise {
+			less = append(less, u)
+		}
+	}
+	if len(less) == 0 {
+		return
+	}
+	l.returned = now
+	l.applies.Go(func() {
+		for _, u := range less {
+			err := l.o.Tasks.AdjustGrant(l.ctx, "policy/"+grantsName, u.Job, u.Task, u.Attempt, u.Promise)
+			if err != nil && l.ctx.Err() == nil && !errs.Is(err, errs.Conflict) {
+				l.o.Log.Warn("control: a task could not be given back what it was promised", "job", u.Job, "task", u.Task, "err", errs.Trace(err))
+			}
+		}
+	})
 }
 
 func (l *loop) stale() bool {
