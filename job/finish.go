@@ -94,7 +94,7 @@ func (c *Core) requeue(j *Job) {
 	j.Next = ""
 	j.Attempt++
 	j.NotBefore = nil
-	if wait := backoff(j.Lost); wait > 0 {
+	if wait := backoff(j.Lost); wait > 0 && len(j.Claim) == 0 { // nothing is kept for who is not in the queue
 		at := c.now.Add(wait)
 		j.NotBefore = &at
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lineshaft/lineshaft/exec"
 	"github.com/lineshaft/lineshaft/fleet"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/job"
@@ -56,6 +57,36 @@ func TestAJobMovesWithItsPlaceKeptAndGoesOnThere(t *testing.T) {
 	}
 	if err := s.step(0, move); err != nil || s.get(j.ID).State != job.Running {
 		t.Errorf("asked once more, after it has moved: %v", err)
+	}
+}
+
+func TestWhatIsKeptForAJobThatWasLostBeforeIsKeptToo(t *testing.T) {
+	s := newSim(t, node("n1", 4), node("n2", 4))
+	s.machine.automatic, s.machine.obedient = true, true
+	s.adopt()
+	spec := command("mover")
+	spec.Preemptible, spec.Resources.CPU = true, 3
+	j := s.submit(spec)
+	for range 3 { // without any progress: it is tried again after a pause
+		s.settle()
+		j = s.get(j.ID)
+		s.machine.change(ref(j.ID, 0, j.Tasks[0].Attempt), func(st *exec.Status) { st.State = exec.Lost })
+		s.adopt()
+		s.now = s.now.Add(time.Second)
+		_ = s.step(0)
+	}
+	s.settle()
+	j = s.get(j.ID)
+	to := map[string]string{"n1": "n2", "n2": "n1"}[j.Tasks[0].Node]
+	move := job.Relocate{Moves: []job.Move{moveOf(j, to)}, Reason: "job 2 starts then", Nodes: s.nodes, Actor: "policy/defragment"}
+	if err := s.step(0, move); err != nil || j.Lost != 3 {
+		t.Fatalf("lost %d times: %v", j.Lost, err)
+	}
+	spec.Name, spec.Preemptible, spec.Resources.CPU = "other", false, 4
+	first, second := s.submit(spec), s.submit(spec)
+	s.settle()
+	if j = s.get(j.ID); j.State != job.Running || j.Tasks[0].Node != to {
+		t.Errorf("the job is %s: %s; the others are %s and %s", j.State, j.Reason, s.get(first.ID).State, s.get(second.ID).State)
 	}
 }
 
