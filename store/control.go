@@ -9,6 +9,10 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 )
 
+// actionsKeep is how many actions stay listed: grants follow need, which makes some every minute, for ever. Open ones stay
+// anyway, and the audit log has all.
+const actionsKeep = 10_000
+
 // PutAction writes the action under its ID, over an older state of it.
 func (d *DB) PutAction(ctx context.Context, a control.Action, events ...event.Event) error {
 	return d.commit(ctx, "store.PutAction", events, func(tx *sql.Tx, _ []event.Event) error {
@@ -23,6 +27,10 @@ func (d *DB) PutAction(ctx context.Context, a control.Action, events ...event.Ev
 		_, err = tx.ExecContext(ctx, `INSERT INTO actions (id, at, changed, live, body) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (id) DO UPDATE SET at = excluded.at, changed = excluded.changed, live = excluded.live, body = excluded.body`,
 			a.ID, a.Time.UnixNano(), a.Changed.UnixNano(), live, body)
+		if err != nil || live > 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM actions WHERE live = 0 AND at < (SELECT at FROM actions ORDER BY at DESC, id DESC LIMIT 1 OFFSET $1)`, actionsKeep-1)
 		return err
 	})
 }

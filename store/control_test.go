@@ -45,6 +45,27 @@ func TestAnActionIsListedByItsTimeWhateverItsState(t *testing.T) {
 	}
 }
 
+func TestOldActionsAreForgottenWhenManyNewerAreThereButForOpenOnes(t *testing.T) {
+	s, db := logged(t)
+	put := func(id string, at time.Duration, state control.ActionState) {
+		t.Helper()
+		if err := s.PutAction(t.Context(), control.Action{ID: id, Time: start.Add(at), Changed: start.Add(at), State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("act_closed", 0, control.Verified)
+	put("act_open", 0, control.Proposed)
+	if _, err := db.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+		INSERT INTO actions (id, at, changed, live, body) SELECT 'act_' || i, $1 + i, $1 + i, 0, '{"state":"verified"}' FROM n`, start.Add(time.Second).UnixNano()); err != nil {
+		t.Fatal(err)
+	}
+	put("act_kept", time.Minute, control.Failed)
+	list, err := s.ListActions(t.Context(), control.Filter{})
+	if err != nil || len(list) != 10_001 || list[0].ID != "act_kept" || list[10_000].ID != "act_open" {
+		t.Errorf("%d actions, %v", len(list), err)
+	}
+}
+
 func TestModesAndCordonsOutliveTheServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	s := open(t, path)
