@@ -146,7 +146,7 @@ func (r *relocator) holds(found Relocation) bool {
 			if p.same(g.From[i]) {
 				continue
 			}
-			if r.reserved(p.Node) {
+			if r.s.reserved(p.Node) {
 				return false
 			}
 			all = append(all, p)
@@ -159,12 +159,6 @@ func (r *relocator) holds(found Relocation) bool {
 		r.hall.Take(p)
 	}
 	return true
-}
-
-func (r *relocator) reserved(node string) bool {
-	return slices.ContainsFunc(r.s.Reservations, func(v Reservation) bool {
-		return v.Span.To.After(r.s.Now) && slices.ContainsFunc(v.Room, func(p Placement) bool { return p.Node == node })
-	})
 }
 
 // better plans with the gangs in their new places.
@@ -292,7 +286,7 @@ func (r *relocator) fullest(p Placement, from *seat, seats []seat, done map[[2]i
 	for i := len(seats) - 1; i >= 0; i-- {
 		t := &seats[i]
 		site := &r.hall.sites[t.room]
-		if t.key() == from.key() || done[t.key()] || site.cordoned || r.reserved(site.name) {
+		if t.key() == from.key() || done[t.key()] || site.cordoned || r.s.reserved(site.name) {
 			continue
 		}
 		q := p
@@ -304,14 +298,37 @@ func (r *relocator) fullest(p Placement, from *seat, seats []seat, done map[[2]i
 	return Placement{}, false
 }
 
-// Free tells whether all the places are free at once, in a hall that is as the snapshot says.
+// Free tells whether all the places are free at once, in a hall that is as the snapshot says: nobody has them, was promised
+// them, or keeps room on their nodes by the calendar.
 func Free(s Snapshot, places []Placement) bool {
 	h := NewHall(s.Nodes, s.Caps, s.Racks, nil)
 	for _, run := range s.Running {
 		h.Start(run)
 	}
+	promised := func(g *Gang, has []Placement) {
+		for _, p := range g.Claim {
+			if !slices.ContainsFunc(has, p.same) && h.admit(p) {
+				h.Take(p)
+			}
+		}
+	}
+	for i := range s.Running {
+		if r := &s.Running[i]; !r.Stopping.IsZero() {
+			promised(&r.Gang, r.Placements)
+		}
+	}
+	for i := range s.Queue {
+		promised(&s.Queue[i], nil)
+	}
 	return !slices.ContainsFunc(places, func(p Placement) bool {
 		i, ok := h.byName[p.Node]
-		return !ok || h.sites[i].cordoned
+		return !ok || h.sites[i].cordoned || s.reserved(p.Node)
 	}) && h.admits(places)
+}
+
+// reserved tells whether the calendar keeps room on the node, now or later.
+func (s *Snapshot) reserved(node string) bool {
+	return slices.ContainsFunc(s.Reservations, func(v Reservation) bool {
+		return v.Span.To.After(s.Now) && slices.ContainsFunc(v.Room, func(p Placement) bool { return p.Node == node })
+	})
 }

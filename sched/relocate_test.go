@@ -130,3 +130,27 @@ func TestAClaimIsKeptWhileItsGangStopsAndGivenToItBeforeAllOthers(t *testing.T) 
 		t.Fatalf("they lie on %v", got)
 	}
 }
+
+func TestAPlaceThatIsPromisedOrReservedIsNotFree(t *testing.T) {
+	each := sched.Ask{CPU: 4}
+	place := []sched.Placement{{Gang: "mover", Node: "n2", Ask: each}}
+	claims := []sched.Placement{{Gang: "grows", Node: "n1", Ask: each}, {Gang: "grows", Task: 1, Node: "n2", Ask: each}}
+	for name, c := range map[string]struct {
+		change func(s *sched.Snapshot)
+		free   bool
+	}{
+		"nothing is promised":       {func(*sched.Snapshot) {}, true},
+		"what stops goes on there":  {func(s *sched.Snapshot) { s.Running[0].Stopping, s.Running[0].Gang.Claim = epoch, claims }, false},
+		"what stops stays there":    {func(s *sched.Snapshot) { s.Running[0].Stopping, s.Running[0].Gang.Claim = epoch, claims[:1] }, true},
+		"it is kept for what waits": {func(s *sched.Snapshot) { s.Queue = []sched.Gang{{ID: "waits", Each: each, Claim: claims[1:]}} }, false},
+		"the calendar keeps it": {func(s *sched.Snapshot) {
+			s.Reservations = []sched.Reservation{{Name: "r", User: "ann", Span: sched.Span{From: epoch.Add(time.Hour), To: epoch.Add(2 * time.Hour)}, Room: place}}
+		}, false},
+	} {
+		s := sched.Snapshot{Now: epoch, Nodes: []fleet.Node{node("n1", 8), node("n2", 4)}, Running: []sched.Running{settled("grows", each, true, "n1")}}
+		c.change(&s)
+		if got := sched.Free(s, place); got != c.free {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
