@@ -31,29 +31,37 @@ func (l Limits) defaults() Limits {
 // run in this hall, not even if it were empty.
 func (l Limits) Admit(j Job, hall sched.Snapshot, active []Job) error {
 	const op = "job.Admit"
-	l = l.defaults()
 	if j.Spec.Image != "" && !l.Images {
 		return errs.Errorf(op, errs.Unsupported,
 			"image %q: this server runs programs as isolated processes and has no container engine; leave out `image` and upload the code", j.Spec.Image)
 	}
-	owned := 0
-	for _, other := range active {
-		if other.Owner == j.Owner {
-			owned++
-		}
-	}
-	n := j.Spec.Array.Members()
-	switch {
-	case n > 1 && (len(active)+n > l.Active || owned+n > l.Owned):
-		return errs.Errorf(op, errs.Exhausted, "the array has %d jobs, and %s may have %d more that have not ended: make it smaller, wait for some, or cancel some",
-			n, j.Owner, max(0, min(l.Active-len(active), l.Owned-owned)))
-	case len(active) >= l.Active:
-		return errs.Errorf(op, errs.Exhausted, "the server has %d jobs that have not ended, its limit: wait for some, or cancel some", len(active))
-	case owned >= l.Owned:
-		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", j.Owner, owned)
+	if err := l.more(j.Owner, j.Spec.Array.Members(), active); err != nil {
+		return err
 	}
 	if reasons := sched.Fits(hall, j.whole()); len(reasons) > 0 {
 		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons, len(hall.Nodes)))
+	}
+	return nil
+}
+
+// more refuses more jobs of an owner than may be there.
+func (l Limits) more(owner string, n int, active []Job) error {
+	const op = "job.Admit"
+	l = l.defaults()
+	owned := 0
+	for _, other := range active {
+		if other.Owner == owner {
+			owned++
+		}
+	}
+	switch {
+	case n > 1 && (len(active)+n > l.Active || owned+n > l.Owned):
+		return errs.Errorf(op, errs.Exhausted, "the array has %d jobs, and %s may have %d more that have not ended: make it smaller, wait for some, or cancel some",
+			n, owner, max(0, min(l.Active-len(active), l.Owned-owned)))
+	case len(active) >= l.Active:
+		return errs.Errorf(op, errs.Exhausted, "the server has %d jobs that have not ended, its limit: wait for some, or cancel some", len(active))
+	case owned >= l.Owned:
+		return errs.Errorf(op, errs.Exhausted, "%s has %d jobs that have not ended, the limit: wait for some, or cancel some", owner, owned)
 	}
 	return nil
 }

@@ -192,6 +192,11 @@ func (r *Runner) array(ctx context.Context, op string, id ID, none string, in fu
 		if len(inputs) == 0 {
 			return errs.Errorf(op, errs.Conflict, "array %d: %s", id, none)
 		}
+		if _, again := inputs[0].(RetryRequested); again {
+			if err := l.o.Limits.more(members[0].Owner, len(inputs), l.core.Jobs()); err != nil {
+				return err
+			}
+		}
 		return l.step(inputs...)
 	})
 	if err != nil && !errs.Is(err, errs.Conflict) {

@@ -123,3 +123,32 @@ func TestAnArrayIsAcceptedPreviewedCanceledAndRetriedWhole(t *testing.T) {
 		t.Errorf("the other job: %+v", j)
 	}
 }
+
+func TestWhatIsRetriedCountsLikeWhatIsSubmitted(t *testing.T) {
+	h := newHall(t, func(o *job.Options) { o.Limits.Owned = 3 })
+	spec := command("sweep")
+	spec.Array = &job.Array{Count: 3}
+	h.submit(spec)
+	if _, err := h.CancelArray(t.Context(), "user/ann", 1); err != nil {
+		t.Fatal(err)
+	}
+	for id := range job.ID(3) {
+		h.state(1+id, job.Canceled)
+	}
+	other := h.submit(command("other"))
+	if _, err := h.RetryArray(t.Context(), "user/ann", 1); !errs.Is(err, errs.Exhausted) {
+		t.Errorf("the array: %v", err)
+	}
+	for id := range job.ID(2) {
+		if _, err := h.Retry(t.Context(), "user/ann", 1+id); err != nil {
+			t.Errorf("job %d: %v", 1+id, err)
+		}
+	}
+	if _, err := h.Retry(t.Context(), "user/ann", 3); !errs.Is(err, errs.Exhausted) {
+		t.Errorf("one more than may be there: %v", err)
+	}
+	h.state(3, job.Canceled)
+	if _, err := h.Retry(t.Context(), "user/ann", other.ID); !errs.Is(err, errs.Conflict) {
+		t.Errorf("one that runs: %v", err)
+	}
+}

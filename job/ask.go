@@ -125,6 +125,11 @@ func (r *Runner) Retry(ctx context.Context, actor string, id ID) (Job, error) {
 		if j, err = l.o.Store.GetJob(context.WithoutCancel(ctx), id); err != nil {
 			return err
 		}
+		if j.State == Failed || j.State == Canceled {
+			if err := l.o.Limits.more(j.Owner, 1, l.core.Jobs()); err != nil {
+				return err
+			}
+		}
 		return l.step(RetryRequested{Job: j, Actor: actor})
 	})
 	return r.after(ctx, j, err)
