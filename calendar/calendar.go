@@ -152,6 +152,9 @@ func (c *Calendar) Add(ctx context.Context, actor, owner string, q Request, dry 
 	if slices.ContainsFunc(others, func(o Reservation) bool { return o.Name == q.Name }) {
 		return Reservation{}, errs.Errorf("calendar.Add", errs.Exists, "there is a reservation %q: choose another name, or remove it with `lineshaft reservations delete %s`", q.Name, q.Name)
 	}
+	if len(others) >= maxReservations {
+		return Reservation{}, errs.Errorf("calendar.Add", errs.Exhausted, "there are %d reservations, the most that are kept: remove one with `lineshaft reservations delete NAME`", len(others))
+	}
 	room, err := q.resolve(c.o.Nodes(), others)
 	if err != nil {
 		return Reservation{}, err
@@ -162,6 +165,11 @@ func (c *Calendar) Add(ctx context.Context, actor, owner string, q Request, dry 
 	}
 	if dry {
 		return r, nil
+	}
+	if i := slices.IndexFunc(c.list, func(o Reservation) bool { return o.Name == q.Name }); i >= 0 { // over, and not removed yet
+		if err := c.remove(ctx, self, "reservation.ended", c.list[i]); err != nil {
+			return Reservation{}, err
+		}
 	}
 	if err := c.o.Store.PutReservation(ctx, r, event.New("fleet", "reservation.added", "reservation/"+r.Name, actor, r)); err != nil {
 		return Reservation{}, errs.E("calendar.Add", errs.Other, err)
@@ -191,6 +199,9 @@ func (c *Calendar) remove(ctx context.Context, actor, kind string, r Reservation
 	return nil
 }
 
+// self is who removes what is over.
+const self = "service/calendar"
+
 // Prune removes what is over.
 func (c *Calendar) Prune(ctx context.Context) error {
 	c.mu.Lock()
@@ -200,7 +211,7 @@ func (c *Calendar) Prune(ctx context.Context) error {
 		if r.To.After(now) {
 			continue
 		}
-		if err := c.remove(ctx, "service/calendar", "reservation.ended", r); err != nil {
+		if err := c.remove(ctx, self, "reservation.ended", r); err != nil {
 			return err
 		}
 	}
@@ -263,6 +274,8 @@ func (q *Request) validate(now time.Time) error {
 const (
 	maxSpan = 366 * 24 * time.Hour
 	maxRoom = 100_000
+
+	maxReservations = 1000 // each is looked at in every plan
 )
 
 // Reserved is the calendar for the scheduler: what is not over, in parts of the nodes as they are.

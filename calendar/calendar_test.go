@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -189,5 +190,45 @@ func TestNoTwoReservationsOfOneTimeShareADevice(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestANameIsFreeAgainOnceItsReservationIsOver(t *testing.T) {
+	cal, m, c := open(t)
+	q := calendar.Request{Name: "course", User: "ann", To: noon.Add(time.Hour), Nodes: []string{"a1"}}
+	if _, err := cal.Add(t.Context(), "user/admin", "admin", q, false); err != nil {
+		t.Fatal(err)
+	}
+	c.Advance(time.Hour) // and nothing was removed yet
+	q.To = noon.Add(3 * time.Hour)
+	if _, err := cal.Add(t.Context(), "user/admin", "admin", q, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := cal.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := cal.List(); len(list) != 1 || !list[0].To.Equal(q.To) || len(m.list) != 1 {
+		t.Errorf("%+v, stored %+v", list, m.list)
+	}
+	if got := strings.Join(m.events, "; "); got != "user/admin reservation.added reservation/course; service/calendar reservation.ended reservation/course; user/admin reservation.added reservation/course" {
+		t.Error(got)
+	}
+}
+
+func TestThereAreNotMoreReservationsThanAPlanCanLookAt(t *testing.T) {
+	cal, _, _ := open(t)
+	add := func(i int) error {
+		from := noon.Add(time.Duration(i) * time.Hour)
+		q := calendar.Request{Name: "r" + strconv.Itoa(i), User: "ann", From: from, To: from.Add(time.Hour), Nodes: []string{"a1"}}
+		_, err := cal.Add(t.Context(), "user/admin", "admin", q, i == 1000)
+		return err
+	}
+	for i := range 1000 {
+		if err := add(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := add(1000); !errs.Is(err, errs.Exhausted) {
+		t.Errorf("one more: %v", err)
 	}
 }
