@@ -21,7 +21,7 @@ test-long: build ## the seeded campaigns: kills, fuzz minutes, big histories
 	go test -tags long -timeout 40m -run 'Long|Campaign' ./...
 	.ci/fuzz
 
-test-engines: build ## what needs real engines: Chromium, pip's Keras
+test-engines: build ## what needs real engines: Chromium, pip's Keras and HiGHS
 	go test -tags engines -timeout 30m -run 'Engines|Keras|Browser' ./...
 
 check: console/node_modules/.package-lock.json ## format, lint, imports, types

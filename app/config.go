@@ -34,6 +34,7 @@ type Config struct {
 	KeepJobs        int         `yaml:"keep-jobs"`         // of so many ended jobs logs and files are kept; the records of all
 	TaskRead        []string    `yaml:"task-read"`         // folders that tasks may read beside the system's, such as an environment of Python
 	AllowLess       bool        `yaml:"allow-less"`        // start tasks although an isolation feature cannot be enforced
+	HiGHS           string      `yaml:"highs,omitempty"`   // HiGHS's own program, beside the configuration's; the solver within when empty
 	Rule            string      `yaml:"rule,omitempty"`    // file of a learned rule for the scheduler, beside the configuration's; the default when empty
 
 	Queues []queue.Queue `yaml:"queues,omitempty"` // how jobs share the hall; one queue, "default", when empty
@@ -83,8 +84,10 @@ func Load(file string, environ []string, flags map[string]string) (Config, error
 		if err := c.Site.Validate(); err != nil {
 			return c, errs.Errorf(op, errs.Invalid, "%s: site.%v", file, err)
 		}
-		if c.Rule != "" && !filepath.IsAbs(c.Rule) {
-			c.Rule = filepath.Join(filepath.Dir(file), c.Rule)
+		for _, path := range []*string{&c.Rule, &c.HiGHS} {
+			if *path != "" && !filepath.IsAbs(*path) {
+				*path = filepath.Join(filepath.Dir(file), *path)
+			}
 		}
 	case named || !os.IsNotExist(err):
 		return c, errs.Errorf(op, errs.Invalid, "cannot read the configuration: %v", err)

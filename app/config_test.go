@@ -20,7 +20,7 @@ func TestFlagsOverrideTheEnvironmentOverridesTheFile(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "config.yaml"), "listen: 127.0.0.1:1\nserve-listen: 127.0.0.1:2\nserve-grpc-listen: 127.0.0.1:3\nupload-limit: 2GiB\n")
+	write(t, filepath.Join(dir, "config.yaml"), "listen: 127.0.0.1:1\nserve-listen: 127.0.0.1:2\nserve-grpc-listen: 127.0.0.1:3\nupload-limit: 2GiB\nhighs: bin/highs\n")
 	c, err := app.Load("", []string{"LINESHAFT_SERVE_LISTEN=127.0.0.1:22", "LINESHAFT_SERVE_GRPC_LISTEN=127.0.0.1:33", "LINESHAFT_BODY_LIMIT=1MiB"},
 		map[string]string{"data": dir, "serve-grpc-listen": "127.0.0.1:333"})
 	if err != nil {
@@ -29,6 +29,7 @@ func TestFlagsOverrideTheEnvironmentOverridesTheFile(t *testing.T) {
 	want := app.Defaults()
 	want.Data, want.Listen, want.ServeListen, want.ServeGRPCListen = dir, "127.0.0.1:1", "127.0.0.1:22", "127.0.0.1:333"
 	want.UploadLimit, want.BodyLimit = 2*units.GiB, units.MiB
+	want.HiGHS = filepath.Join(dir, "bin/highs") // beside the file
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/native"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/solve"
 )
@@ -26,8 +27,20 @@ func SolverCache() string {
 // solverMemory is the most that one solve of the server may take.
 const solverMemory = 512 * units.MiB
 
-func (s *Server) openSolver(context.Context, Options) error {
-	s.solver = solve.New(solve.Config{Cache: SolverCache(), Memory: solverMemory})
+// openSolver takes the HiGHS that the configuration names. One that does not work is no reason not to start: there is
+// the one within.
+func (s *Server) openSolver(ctx context.Context, _ Options) error {
+	c := solve.Config{Cache: SolverCache(), Memory: solverMemory}
+	if s.cfg.HiGHS != "" {
+		h, err := native.Open(ctx, s.cfg.HiGHS, solverMemory)
+		if err != nil {
+			s.log.Warn("highs: the program named is not used; the solver within works", "err", errs.Trace(err))
+		} else {
+			s.log.Info("HiGHS runs as a program of its own", "version", h.Version(), "path", h.Path())
+			c.Program = h
+		}
+	}
+	s.solver = solve.New(c)
 	return nil
 }
 

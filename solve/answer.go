@@ -47,7 +47,10 @@ type Constraint struct {
 func Describe(p *Problem, s *Solution) Answer {
 	a := Answer{
 		Name: p.Name, Status: s.Status, Reason: words(p, s), Sense: "minimise", Nodes: s.Nodes, Iterations: s.Iteration,
-		Variables: []Variable{}, Constraints: []Constraint{}, Solver: "HiGHS " + highs.Version,
+		Variables: []Variable{}, Constraints: []Constraint{}, Solver: s.Solver,
+	}
+	if a.Solver == "" {
+		a.Solver = "HiGHS " + highs.Version
 	}
 	if p.Maximise {
 		a.Sense = "maximise"

@@ -24,6 +24,9 @@ type Solution = lp.Solution
 type Config struct {
 	Cache  string      // folder of compiled modules, the user's own, never the data folder; none when empty
 	Memory units.Bytes // the most that one solve may take; 0 is highs.DefaultMemory
+
+	// Program, where there is one, works in the place of the HiGHS that this binary carries; its memory is its own affair.
+	Program Program
 }
 
 // Engine solves problems with HiGHS. It loads it when first asked, keeps it, and gives every solve an instance of its
@@ -46,21 +49,24 @@ type loaded struct {
 // New makes an engine; it loads nothing yet.
 func New(c Config) *Engine { return &Engine{config: c} }
 
-// Built says whether this binary carries HiGHS.
-func (e *Engine) Built() bool { return highs.Built() }
+// Built says whether there is a HiGHS: this binary carries it, or a program was named.
+func (e *Engine) Built() bool { return e.config.Program != nil || highs.Built() }
 
 // Warm says whether solves run as machine code now, or will from the next on: the compiled module is loaded or in the
 // cache. Otherwise an interpreter serves.
 func (e *Engine) Warm() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.compiled || highs.Built() && highs.Cached(e.config.Cache)
+	return e.config.Program != nil || e.compiled || highs.Built() && highs.Cached(e.config.Cache)
 }
 
 // Compile compiles HiGHS into the cache where it is not yet: about 20 s of one core, once for each user, processor and
 // version. Solves that begin afterwards, in any process, are some 30 times faster. Without a cache the compiled module
-// serves this engine alone.
+// serves this engine alone. A program needs no compiling.
 func (e *Engine) Compile(ctx context.Context) error {
+	if e.config.Program != nil {
+		return nil
+	}
 	m, err := highs.Load(ctx, highs.Config{Compile: true, Cache: e.config.Cache, Memory: e.config.Memory})
 	if err != nil {
 		return errs.E("solve.Compile", errs.Other, err)
@@ -131,12 +137,19 @@ func (e *Engine) Solve(ctx context.Context, p *Problem, o Options) (*Solution, e
 	if s := trivial(p); s != nil {
 		return s, nil
 	}
+	if h := e.config.Program; h != nil {
+		s, err := answer(p, o, func(p *Problem, o Options) (outcome, error) { return outside(ctx, h, p, o) })
+		if s != nil {
+			s.Solver = "HiGHS " + h.Version() + ", native"
+		}
+		return s, errs.E(op, errs.Other, err)
+	}
 	m, err := e.load(ctx)
 	if err != nil {
 		return nil, errs.E(op, errs.Other, err)
 	}
 	defer m.users.Done()
-	s, err := answer(ctx, m.Module, p, o)
+	s, err := answer(p, o, func(p *Problem, o Options) (outcome, error) { return inside(ctx, m.Module, p, o) })
 	return s, errs.E(op, errs.Other, err)
 }
 
@@ -176,8 +189,8 @@ func trivial(p *Problem) *Solution {
 }
 
 // answer runs HiGHS, and once more where it cannot tell infeasible from unbounded.
-func answer(ctx context.Context, m *highs.Module, p *Problem, o Options) (*Solution, error) {
-	status, s, err := run(ctx, m, p, o)
+func answer(p *Problem, o Options, solver func(*Problem, Options) (outcome, error)) (*Solution, error) {
+	status, s, err := run(p, o, solver)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +205,7 @@ func answer(ctx context.Context, m *highs.Module, p *Problem, o Options) (*Solut
 		}
 		again := o
 		again.Start = nil
-		probe, _, err := run(ctx, m, &flat, again)
+		probe, _, err := run(&flat, again, solver)
 		switch {
 		case err != nil:
 			return nil, err
@@ -215,22 +228,22 @@ func unknown(p *Problem) float64 {
 	return math.Inf(-1)
 }
 
-// run is one instance's work.
-func run(ctx context.Context, m *highs.Module, p *Problem, o Options) (highs.Status, *Solution, error) {
-	h, err := m.New(ctx, o.Elapsed)
+// outcome is what one run of HiGHS leaves.
+type outcome struct {
+	status            highs.Status
+	x, reduced, duals []float64 // x is nil unless feasible
+	bound             float64   // the search tree's; NaN where there is none
+	nodes, iterations int
+}
+
+// run is one run of HiGHS, checked.
+func run(p *Problem, o Options, solver func(*Problem, Options) (outcome, error)) (highs.Status, *Solution, error) {
+	out, err := solver(p, o)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer h.Close()
-	if err := configure(h, p, o); err != nil {
-		return 0, nil, err
-	}
-	if err := h.Run(); err != nil {
-		return 0, nil, err
-	}
-	status := h.Status()
-	s := &Solution{Iteration: max(h.Int("simplex_iteration_count"), 0), Nodes: max(h.Int("mip_node_count"), 0)}
-	switch status {
+	s := &Solution{Iteration: max(out.iterations, 0), Nodes: max(out.nodes, 0)}
+	switch out.status {
 	case highs.Optimal, highs.Empty:
 		s.Status = lp.Optimal
 	case highs.Infeasible:
@@ -240,12 +253,36 @@ func run(ctx context.Context, m *highs.Module, p *Problem, o Options) (highs.Sta
 	case highs.TimeLimit, highs.IterationLimit, highs.SolutionLimit:
 		s.Status = lp.Limit
 	default:
-		return 0, nil, errs.Errorf("solve.run", errs.Other, "the solver gives no answer (%s)", status)
+		return 0, nil, errs.Errorf("solve.run", errs.Other, "the solver gives no answer (%s)", out.status)
 	}
 	if s.Status == lp.Optimal || s.Status == lp.Limit {
-		err = values(h, p, s)
+		err = values(out, p, s)
 	}
-	return status, s, errs.E("solve.run", errs.Other, firstOf(err, h.Err()))
+	return out.status, s, errs.E("solve.run", errs.Other, err)
+}
+
+// inside is one instance's work.
+func inside(ctx context.Context, m *highs.Module, p *Problem, o Options) (outcome, error) {
+	const feasible = 2 // kHighsSolutionStatusFeasible
+	h, err := m.New(ctx, o.Elapsed)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer h.Close()
+	if err := configure(h, p, o); err != nil {
+		return outcome{}, err
+	}
+	if err := h.Run(); err != nil {
+		return outcome{}, err
+	}
+	out := outcome{status: h.Status(), iterations: h.Int("simplex_iteration_count"), nodes: h.Int("mip_node_count"), bound: math.NaN()}
+	if p.Integers() > 0 {
+		out.bound = h.Float("mip_dual_bound")
+	}
+	if h.Int("primal_solution_status") == feasible {
+		out.x, out.reduced, _, out.duals, err = h.Solution()
+	}
+	return out, firstOf(err, h.Err())
 }
 
 func firstOf(a, b error) error {
@@ -259,27 +296,9 @@ func configure(h *highs.Instance, p *Problem, o Options) error {
 	if err := h.Pass(p); err != nil {
 		return err
 	}
-	const primal = 4 // kSimplexStrategyPrimal
-	gap := o.Gap
-	if gap == 0 {
-		gap = 1e-6
-	}
-	settings := []struct {
-		name  string
-		value any
-		when  bool
-	}{
-		{"mip_rel_gap", gap, true},
-		{"mip_max_nodes", o.Nodes, o.Nodes > 0},
-		{"simplex_iteration_limit", o.Iterations, o.Iterations > 0},
-		{"time_limit", o.Time.Seconds(), o.Time > 0},
-		{"simplex_strategy", primal, o.Primal && p.Integers() == 0},
-	}
-	for _, s := range settings {
-		if s.when {
-			if err := h.Set(s.name, s.value); err != nil {
-				return err
-			}
+	for _, s := range settings(p, o) {
+		if err := h.Set(s.name, s.value); err != nil {
+			return err
 		}
 	}
 	if o.Start != nil {
@@ -288,24 +307,50 @@ func configure(h *highs.Instance, p *Problem, o Options) error {
 	return nil
 }
 
+// setting is an option by HiGHS's name.
+type setting struct {
+	name  string
+	value any // an int or a float64
+}
+
+// settings are the options that are not HiGHS's defaults.
+func settings(p *Problem, o Options) []setting {
+	const primal = 4 // kSimplexStrategyPrimal
+	gap := o.Gap
+	if gap == 0 {
+		gap = 1e-6
+	}
+	out := []setting{{"mip_rel_gap", gap}}
+	for _, s := range []struct {
+		setting
+		when bool
+	}{
+		{setting{"mip_max_nodes", o.Nodes}, o.Nodes > 0},
+		{setting{"simplex_iteration_limit", o.Iterations}, o.Iterations > 0},
+		{setting{"time_limit", o.Time.Seconds()}, o.Time > 0},
+		{setting{"simplex_strategy", primal}, o.Primal && p.Integers() == 0},
+	} {
+		if s.when {
+			out = append(out, s.setting)
+		}
+	}
+	return out
+}
+
 // tolerance is how far a value may lie beyond a limit. HiGHS works with 1e-7 and 1e-6 on scaled problems.
 const tolerance = 1e-5
 
 // values reads what HiGHS found and checks it against the problem: nobody plans by an x that breaks a row.
-func values(h *highs.Instance, p *Problem, s *Solution) error {
-	const feasible = 2 // kHighsSolutionStatusFeasible
+func values(out outcome, p *Problem, s *Solution) error {
 	whole := p.Integers() > 0
 	s.Bound, s.Gap = unknown(p), math.Inf(1)
-	if whole {
-		s.Bound = h.Float("mip_dual_bound")
+	if whole && !math.IsNaN(out.bound) {
+		s.Bound = out.bound
 	}
-	if h.Int("primal_solution_status") != feasible {
-		return h.Err()
+	if out.x == nil {
+		return nil
 	}
-	x, reduced, _, duals, err := h.Solution()
-	if err != nil {
-		return err
-	}
+	x := out.x
 	for i, c := range p.Columns {
 		if c.Kind != lp.Continuous && math.Abs(x[i]-math.Round(x[i])) < tolerance {
 			x[i] = math.Round(x[i])
@@ -318,7 +363,7 @@ func values(h *highs.Instance, p *Problem, s *Solution) error {
 	s.X = x
 	s.Objective, s.Activity = p.Evaluate(x)
 	if !whole && s.Status == lp.Optimal {
-		s.Bound, s.Duals, s.Reduced = s.Objective, duals, reduced
+		s.Bound, s.Duals, s.Reduced = s.Objective, out.duals, out.reduced
 		for _, v := range [][]float64{s.Duals, s.Reduced} {
 			for i := range v {
 				v[i] += 0

@@ -38,8 +38,10 @@ func answer(t *testing.T, e *solve.Engine, text string, o solve.Options) *solve.
 	return s
 }
 
-func TestTheArticlesProblemsHaveTheirAnswers(t *testing.T) {
-	e := engine(t)
+func TestTheArticlesProblemsHaveTheirAnswers(t *testing.T) { checkArticle(t, engine(t)) }
+
+func checkArticle(t *testing.T, e *solve.Engine) {
+	t.Helper()
 	tasks := "tasks: {task1: {cpu: 2, gpu: 4, value: 3}, task2: {cpu: 1, gpu: 2, value: 2}}\navailable: {cpu: 4, gpu: 4}\n"
 	if s := answer(t, e, tasks, solve.Options{}); s.Status != lp.Optimal || s.Objective != 3 || fmt.Sprint(s.X) != "[1 0]" || s.Duals != nil || s.Gap != 0 {
 		t.Fatalf("%+v", s)
@@ -50,8 +52,10 @@ func TestTheArticlesProblemsHaveTheirAnswers(t *testing.T) {
 	}
 }
 
-func TestWhatHasNoSolutionSaysSo(t *testing.T) {
-	e := engine(t)
+func TestWhatHasNoSolutionSaysSo(t *testing.T) { checkNoSolution(t, engine(t)) }
+
+func checkNoSolution(t *testing.T, e *solve.Engine) {
+	t.Helper()
 	for text, want := range map[string]string{
 		"min\n x\nst\n x + y >= 3\n x + y <= 1\nend\n":                    "infeasible no values meet all constraints and bounds at once; loosen one of them",
 		"min\n x\nst\n x + y >= 3\nbounds\n x <= -1\nend\n":               "infeasible no values meet all constraints: column x has no continuous value between 0 and -1",

@@ -14,12 +14,14 @@ import (
 	"github.com/lineshaft/lineshaft/app"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/lp"
+	"github.com/lineshaft/lineshaft/internal/native"
 	"github.com/lineshaft/lineshaft/solve"
 )
 
 // solveFlags are the flags of `solve`.
 type solveFlags struct {
 	format, write string
+	highs         string
 	relax, warm   bool
 	remote        bool
 	nodes         int
@@ -34,7 +36,8 @@ func solveCommand(e *env) *cobra.Command {
 		Short: "Solve a linear or 0/1 programme, here or on a server",
 		Long: `Solve a linear or 0/1 programme: minimise or maximise cᵀx subject to Ax ≤ b. It needs no server.
 
-FILE is in CPLEX's LP format (.lp), in MPS (.mps) or in YAML; - is standard input. The solver is HiGHS.
+FILE is in CPLEX's LP format (.lp), in MPS (.mps) or in YAML; - is standard input. The solver is HiGHS,
+the one within or, with --highs, a program of your own.
 A problem that has no solution ends with code 5, one that a limit stopped before any was found with 7.`,
 		Example: `  lineshaft solve examples/solve/tasks.yaml
   lineshaft solve plan.mps --time-limit 1m -o json
@@ -49,7 +52,10 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 			if f.remote {
 				return e.solveThere(cmd.Context(), args, f)
 			}
-			engine := solve.New(solve.Config{Cache: app.SolverCache()})
+			engine, err := e.solver(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
 			defer engine.Close()
 			if f.warm {
 				return e.warmSolver(cmd.Context(), engine)
@@ -65,14 +71,37 @@ A problem that has no solution ends with code 5, one that a limit stopped before
 	flags.IntVar(&f.nodes, "nodes", 0, "stop after this `number` of nodes of the search tree; the answer is then the same every time")
 	flags.Float64Var(&f.gap, "gap", 0, "how far from the bound is good enough, as a `fraction`: 0.01 for 1 %")
 	flags.BoolVar(&f.warm, "warm", false, "compile the solver for this machine now, once, for all further runs; no FILE is needed")
+	flags.StringVar(&f.highs, "highs", "", "`path` of HiGHS's own program, which then solves in the place of the one within (or LINESHAFT_HIGHS)")
 	flags.BoolVar(&f.remote, "remote", false, "have the server solve it, within its limits of size and time")
 	return cmd
 }
 
+// solver is the engine within, or one that runs the program named.
+func (e *env) solver(ctx context.Context, f solveFlags) (*solve.Engine, error) {
+	c := solve.Config{Cache: app.SolverCache()}
+	path := f.highs
+	switch {
+	case f.warm && path != "":
+		return nil, errs.Errorf("cli.solver", errs.Invalid, "--warm compiles the solver within; HiGHS's own program (--highs) needs none of it")
+	case f.warm || f.write != "":
+		return solve.New(c), nil
+	case path == "":
+		path = e.getenv("LINESHAFT_HIGHS")
+	}
+	if path != "" {
+		h, err := native.Open(ctx, path, 0)
+		if err != nil {
+			return nil, err
+		}
+		c.Program = h
+	}
+	return solve.New(c), nil
+}
+
 // solveThere has the server solve the problem.
 func (e *env) solveThere(ctx context.Context, args []string, f solveFlags) error {
-	if f.warm || f.write != "" || len(args) == 0 {
-		return errs.Errorf("cli.solveThere", errs.Invalid, "--remote solves a FILE; --warm and --write work here alone")
+	if f.warm || f.write != "" || f.highs != "" || len(args) == 0 {
+		return errs.Errorf("cli.solveThere", errs.Invalid, "--remote solves a FILE; --warm, --write and --highs work here alone")
 	}
 	if err := oneOf("--format", f.format, "", "lp", "mps", "yaml"); err != nil {
 		return err

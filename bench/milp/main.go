@@ -2,11 +2,12 @@
 // instances are whole-number programmes (16 nodes and 60 gangs to 64 and 200), read into nodes and gangs; every plan is
 // checked against the programme as it is written down.
 //
-//	go run ./bench/milp [--data DIR] [--instances g64x200s1,…] [--mip 300] [--json]
+//	go run ./bench/milp [--data DIR] [--instances g64x200s1,…] [--mip 300] [--highs PATH] [--json]
 //
 // System greedy is Pack without its search, lineshaft is Pack as the product uses it, lineshaft+mip is Exact, which
 // gives small contests to HiGHS's branch and bound (warm-started, stopped by nodes), and highs is HiGHS on the programme
 // as it is written down, stopped by --mip nodes. The bound is that of Relax, gap the distance of the plan from it.
+// With --highs the same are measured with HiGHS's own program, as bound-native and highs-native.
 // Times are medians of --rounds; HiGHS is compiled before they are taken.
 package main
 
@@ -24,6 +25,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/bench/internal/figure"
 	"github.com/lineshaft/lineshaft/internal/lp"
+	"github.com/lineshaft/lineshaft/internal/native"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/solve"
 )
@@ -41,6 +43,7 @@ func main() {
 type options struct {
 	rounds, nodes int
 	engine        *solve.Engine // nil when the program was built without HiGHS
+	native        *solve.Engine // nil where no program was named
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
@@ -49,6 +52,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	names := flags.String("instances", "g16x60s1,g32x100s1,g64x200s1,g64x200s2,g64x200s3", "instances")
 	rounds := flags.Int("rounds", 5, "how often each is measured; the median counts")
 	nodes := flags.Int("mip", 300, "nodes of HiGHS's search on the programme as it is written down; 0 leaves it out")
+	program := flags.String("highs", "", "HiGHS's own program, measured beside the one within")
 	asJSON := flags.Bool("json", false, "print one JSON array of rows")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -70,6 +74,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		o.engine = engine
 	} else {
 		fmt.Fprintln(log, "built without HiGHS: no bounds (`make solve/highs/build/highs.wasm` fetches it)")
+	}
+	if *program != "" {
+		h, err := native.Open(ctx, *program, 0)
+		if err != nil {
+			return err
+		}
+		o.native = solve.New(solve.Config{Program: h})
 	}
 	var rows []row
 	for name := range strings.SplitSeq(*names, ",") {
@@ -154,21 +165,37 @@ func measure(ctx context.Context, in *instance, o options) (rows []row, err erro
 	}
 	rows = append(rows, figure.Of(in.name, "lineshaft+mip", "bound", best.Worth, ""))
 	if o.nodes > 0 {
-		return in.highs(ctx, o, bound, rows)
+		if rows, err = in.highs(ctx, "highs", o.engine, o, bound, rows); err != nil {
+			return nil, err
+		}
+	}
+	if o.native == nil {
+		return rows, nil
+	}
+	took, err := median(o.rounds, func() (err error) {
+		bound, err = sched.Relax(ctx, in.fresh(), in.gangs, in.value, o.native, lp.Options{})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, figure.Of(in.name, "bound-native", "worth", bound.Worth, ""), figure.Of(in.name, "bound-native", "time", took, "ms"))
+	if o.nodes > 0 {
+		return in.highs(ctx, "highs-native", o.native, o, bound, rows)
 	}
 	return rows, nil
 }
 
 // highs solves the programme as it is written down.
-func (in *instance) highs(ctx context.Context, o options, bound sched.Bound, rows []row) ([]row, error) {
+func (in *instance) highs(ctx context.Context, name string, engine *solve.Engine, o options, bound sched.Bound, rows []row) ([]row, error) {
 	begin := time.Now()
-	s, err := o.engine.Solve(ctx, &in.problem, lp.Options{Nodes: o.nodes})
+	s, err := engine.Solve(ctx, &in.problem, lp.Options{Nodes: o.nodes})
 	if err != nil {
 		return nil, err
 	}
 	return append(rows,
-		figure.Of(in.name, "highs", "worth", s.Objective, ""), figure.Of(in.name, "highs", "time", float64(time.Since(begin).Microseconds())/1000, "ms"),
-		figure.Of(in.name, "highs", "gap", 100*bound.Gap(s.Objective), "%"), figure.Of(in.name, "highs", "bound", s.Bound, "")), nil
+		figure.Of(in.name, name, "worth", s.Objective, ""), figure.Of(in.name, name, "time", float64(time.Since(begin).Microseconds())/1000, "ms"),
+		figure.Of(in.name, name, "gap", 100*bound.Gap(s.Objective), "%"), figure.Of(in.name, name, "bound", s.Bound, "")), nil
 }
 
 // fresh is the empty hall; making it is part of what is measured.

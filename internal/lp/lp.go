@@ -144,6 +144,7 @@ type Solution struct {
 	Reduced   []float64 // the same for the column's binding bound
 	Nodes     int
 	Iteration int
+	Solver    string // which one answered, where it is not the one that Lineshaft carries
 }
 
 // Validate refuses what has no meaning: numbers that are none, sizes over the limits, terms of columns that do not

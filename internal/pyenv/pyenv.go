@@ -26,6 +26,9 @@ func Keras() []string {
 // Torch is PyTorch as the package index has it.
 func Torch() []string { return []string{"torch==2.15.0", "numpy==2.4.6"} }
 
+// HiGHS is HiGHS's own program, of the version that Lineshaft carries as WebAssembly or near it.
+func HiGHS() []string { return []string{"highsbox==1.15.1"} }
+
 // Make gives the path of a Python that has the packages ("keras==3.15.1"), making its environment if need be. It needs
 // python3 with venv, and pip's access to a package index.
 func Make(ctx context.Context, packages ...string) (python string, err error) {
