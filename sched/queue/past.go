@@ -59,7 +59,8 @@ func (p Past) Until(now time.Time, held []Use) Past {
 	return out
 }
 
-// faded says that so little is left that keeping it would only make the record long.
+// faded says that so little is left that keeping it would only make the record long. It is far less than what one task adds
+// in a second, for in a busy hall what is held changes as often, and all that is used comes in pieces so small.
 func (v vector) faded() bool {
-	return v[0] < 1e-4 && v[1] < 1e5 && v[2] < 1e5 && v[3] < 1e-4 && v[4] < 1e3 && v[5] < 1e-2
+	return v[0] < 1e-9 && v[1] < 1 && v[2] < 1 && v[3] < 1e-9 && v[4] < 1 && v[5] < 1e-7
 }

@@ -106,6 +106,23 @@ func TestALimitHoldsWhateverIsFreeAndSaysSo(t *testing.T) {
 	}
 }
 
+func TestPastUseAddsUpHoweverOftenWhatIsHeldChanges(t *testing.T) {
+	held := []queue.Use{{Queue: "a", User: "ann", Amount: queue.Amount{CPU: 1, Memory: 1 << 30, Accelerators: 1}}}
+	whole := queue.Past{At: start, Half: 7 * 24 * time.Hour}
+	pieces := whole
+	for at := start; at.Before(start.Add(time.Hour)); {
+		at = at.Add(time.Second)
+		pieces = pieces.Until(at, held)
+	}
+	whole = whole.Until(start.Add(time.Hour), held)
+	if len(pieces.Uses) != 1 || len(whole.Uses) != 1 {
+		t.Fatalf("in pieces %+v, whole %+v", pieces, whole)
+	}
+	if got, want := pieces.Uses[0].Amount, whole.Uses[0].Amount; math.Abs(got.Accelerators/want.Accelerators-1) > 1e-6 || math.Abs(float64(got.Memory)/float64(want.Memory)-1) > 1e-3 {
+		t.Errorf("in pieces %+v, whole %+v", got, want)
+	}
+}
+
 func TestPastUseCountsAndFades(t *testing.T) {
 	tr := tree(t, queue.Queue{Name: "a"}, queue.Queue{Name: "b"})
 	items := []queue.Item{item("a1", "a", 0, 9, gpus(1)), item("b1", "b", 0, 1, gpus(1))}
