@@ -153,7 +153,7 @@ func (p *Program) child(ctx context.Context, dir string, size int64, args ...str
 	const op = "native.child"
 	cmd := exec.CommandContext(ctx, p.path, args...)
 	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, p.env, drainTime
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // a wrapper's children too
 	o, e := &tail{most: logKept}, &tail{most: problemKept}
 	cmd.Stdout, cmd.Stderr = o, e
@@ -190,16 +190,6 @@ func ended(ctx context.Context) error {
 		return errs.E("native.child", errs.Timeout, errors.New("the solver did not finish in the time given"))
 	}
 	return errs.E("native.child", errs.Canceled, errors.New("the solver was interrupted"))
-}
-
-// limit sets limits of the process; one that has ended already needs none.
-func limit(pid int, limits map[int]uint64) error {
-	for which, n := range limits {
-		if err := unix.Prlimit(pid, which, &unix.Rlimit{Cur: n, Max: n}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
-			return err
-		}
-	}
-	return nil
 }
 
 // starved tells whether the program failed for want of memory.
