@@ -207,7 +207,7 @@ func (c *Core) cancel(in CancelRequested) error {
 	case j.State == Stopping && c.finishing[j.ID]:
 		return errs.Errorf(op, errs.Conflict, "job %d has done its work and is registering the result: it ends by itself", in.ID)
 	case j.State == Stopping:
-		j.Next, j.Reason = Canceled, reason
+		j.Next, j.Reason, j.Claim = Canceled, reason, nil
 		c.noteBy(j, "job.canceled", in.Actor)
 		c.settle(j)
 	default:

@@ -90,6 +90,32 @@ func TestWhatIsKeptForAJobThatWasLostBeforeIsKeptToo(t *testing.T) {
 	}
 }
 
+func TestWhatIsKeptForAJobIsFreeOnceItIsCanceled(t *testing.T) {
+	s := newSim(t, node("n1", 4), node("n2", 4))
+	s.machine.automatic = true // and nothing stops before its grace is over
+	s.adopt()
+	spec := command("mover")
+	spec.Preemptible, spec.Resources.CPU = true, 3
+	j := s.get(s.submit(spec).ID)
+	s.settle()
+	j = s.get(j.ID)
+	to := map[string]string{"n1": "n2", "n2": "n1"}[j.Tasks[0].Node]
+	if err := s.step(0, job.Relocate{Moves: []job.Move{moveOf(j, to)}, Reason: "job 2 starts then", Nodes: s.nodes, Actor: "policy/defragment"}); err != nil {
+		t.Fatal(err)
+	}
+	spec.Name = "other"
+	other := s.submit(spec)
+	if other = s.get(other.ID); other.State != job.Queued {
+		t.Fatalf("the other is %s before", other.State)
+	}
+	if err := s.step(0, job.CancelRequested{ID: j.ID, Actor: "user/ann"}); err != nil {
+		t.Fatal(err)
+	}
+	if j, other = s.get(j.ID), s.get(other.ID); j.State != job.Stopping || other.State == job.Queued || other.Tasks[0].Node != to {
+		t.Errorf("the job is %s, the other is %s: %s", j.State, other.State, other.Reason)
+	}
+}
+
 func TestAMoveThatCannotBeIsRefusedAndStopsNothing(t *testing.T) {
 	s := newSim(t, node("n1", 4), node("n2", 4))
 	s.machine.automatic, s.machine.obedient = true, true
