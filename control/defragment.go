@@ -40,6 +40,8 @@ func (o DefragmentOptions) defaults() DefragmentOptions {
 // relocateJobs is the verb: stop jobs with grace, and let them go on elsewhere from their last checkpoints.
 const relocateJobs = "relocate_jobs"
 
+const defragmentName = "defragment"
+
 // Defragment is the reaction to room that is there and of no use because it lies apart: running jobs that may be stopped
 // move together, so that a waiting job starts or an accelerator stands empty for whole. It is proposed where the gain
 // is worth Margin times the cost, and verified by all that moved running in their new places.
@@ -49,7 +51,7 @@ const relocateJobs = "relocate_jobs"
 func Defragment(o DefragmentOptions) Policy {
 	d := defragment{o.defaults()}
 	return Policy{
-		Name:    "defragment",
+		Name:    defragmentName,
 		About:   "moves running jobs that may be stopped together, where that starts a waiting job or empties an accelerator",
 		Default: Advise,
 		Memory:  time.Minute,
@@ -140,7 +142,10 @@ func relocationID(r job.Relocation) string {
 }
 
 func (d defragment) verify(s State, a Action) (ActionState, string) {
-	if a.State != Applied {
+	switch a.State {
+	case Decided:
+		return "", "" // its owner says whether it can still be, and has perhaps heard of it already
+	case Proposed:
 		for _, r := range s.Relocations {
 			if relocationID(r) == a.ID {
 				return "", ""

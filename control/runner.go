@@ -225,13 +225,13 @@ func (l *loop) tick() {
 		inputs = append(inputs, Measured{uses})
 		l.giveBack(uses)
 	}
-	if now := l.o.Clock.Now(); now.Sub(l.searched) >= l.o.Search {
+	if mode, ok := l.core.Mode(defragmentName); ok && mode != Off && l.o.Clock.Now().Sub(l.searched) >= l.o.Search {
 		found, err := l.o.Jobs.Relocations(l.ctx)
 		if err != nil {
 			l.writes.Met(err)
 			return
 		}
-		l.searched = now
+		l.searched = l.o.Clock.Now()
 		inputs = append(inputs, Found{found})
 	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell

@@ -127,7 +127,7 @@ func (c *Core) relocate(in Relocate) error {
 		switch {
 		case err != nil:
 			return err
-		case j.Attempt > m.Attempt || j.State == Stopping && len(j.Claim) > 0:
+		case j.Attempt > m.Attempt || j.State == Stopping && slices.EqualFunc(j.Claim, m.To, PlannedPlace.same):
 			continue // it has heard already
 		case j.State != Running:
 			return errs.Errorf(op, errs.Conflict, "job %d is %s: only a running job can move", j.ID, j.State)

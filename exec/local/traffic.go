@@ -123,6 +123,10 @@ func (t *traffic) limit(rate units.BitsPerSecond, loopback bool) error {
 		// As much as the kernel hands over in one piece, twice, and never less than 200 ms: after a
 		// loss a sender may be silent as long.
 		l.Early = max(uint64(200*time.Millisecond), 2*65536*uint64(time.Second)/l.Rate)
+		var up unix.Timespec // the programme takes Early from the time since boot, which is never negative
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &up); err == nil {
+			l.Early = min(l.Early, uint64(up.Nano()))
+		}
 	}
 	for _, at := range []uint32{outward, inward} {
 		old, err := t.read(at)
