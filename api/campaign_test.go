@@ -141,7 +141,9 @@ func askAtRandom(t *testing.T, seed uint64, calls int) {
 	if codes[200] < 100 || codes[400] < 100 || codes[404] < 100 || codes[401] < 50 || codes[403] < 20 {
 		t.Errorf("the calls are not varied: %v", codes)
 	}
-	if log := h.log.String(); strings.Contains(log, "panicked") {
-		t.Error("a handler panicked")
+	for line := range strings.Lines(h.log.String()) {
+		if strings.Contains(line, "panicked") {
+			t.Error("a handler panicked: " + line)
+		}
 	}
 }

@@ -143,6 +143,12 @@ func (h *hall) listen() {
 	if h.o.Closing == nil {
 		h.o.Closing, stop = context.WithCancel(context.Background())
 	}
+	if h.o.Convert == nil {
+		h.o.Convert = func(w io.Writer, _ model.Format, body io.ReaderAt, size int64) error {
+			_, err := io.Copy(w, io.NewSectionReader(body, 0, size))
+			return err
+		}
+	}
 	handler := api.New(h.o)
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {

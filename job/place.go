@@ -234,12 +234,22 @@ func (c *Core) wait(j *Job, reasons []sched.Reason) {
 	}
 	j.Reasons = out
 	if j.State == Queued {
-		if !slices.ContainsFunc(reasons, func(r sched.Reason) bool { return r.Constraint == sched.Stopping }) {
+		if !c.stopping() {
 			j.Claim = nil // what it was to have is not free any more
 		}
 		j.Reason = "waits for " + words(out)
 	}
 	c.quiet(j, "job.waiting", nil)
+}
+
+// stopping tells whether some job stops: what it has may be what another is to have.
+func (c *Core) stopping() bool {
+	for _, j := range c.jobs {
+		if j.State == Stopping {
+			return true
+		}
+	}
+	return false
 }
 
 // words names the constraints: "cpu (needs 2, offered 1) and memory (…)".

@@ -71,7 +71,14 @@ func (h *Hall) extend(r Running) []Placement {
 	if len(t.spots) == 0 {
 		return nil
 	}
-	return t.settle(g).Placements
+	places := t.settle(g).Placements
+	if h.uplinks() && t.s.need[bandwidth] > 0 {
+		for n := len(places); h.spans(slices.Concat(r.Placements, places)); n-- {
+			h.Release(places[n-1])
+			places = places[:n-1]
+		}
+	}
+	return places
 }
 
 // around is the area of the gang's topology that it lies in, and whether it may not leave it.
