@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,18 +23,11 @@ type DefragmentOptions struct {
 }
 
 func (o DefragmentOptions) defaults() DefragmentOptions {
-	set := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	set(&o.Restart, 30*time.Second)
-	set(&o.Horizon, time.Hour)
-	set(&o.Settle, 10*time.Minute)
-	set(&o.Pause, time.Hour)
-	if o.Margin == 0 {
-		o.Margin = 2
-	}
+	o.Restart = cmp.Or(o.Restart, 30*time.Second)
+	o.Horizon = cmp.Or(o.Horizon, time.Hour)
+	o.Settle = cmp.Or(o.Settle, 10*time.Minute)
+	o.Pause = cmp.Or(o.Pause, time.Hour)
+	o.Margin = cmp.Or(o.Margin, 2)
 	return o
 }
 

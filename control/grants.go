@@ -1,8 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,17 +30,10 @@ const grantsName = "grants"
 // short; what is lent is taken back as soon as the grants are more than the node. Plans count promises, so nothing is
 // promised twice (docs/adr/0017).
 func Grants(o GrantsOptions) Policy {
-	def := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&o.Window, 25*time.Second)
-	def(&o.Every, time.Minute)
-	def(&o.Burst, 10*time.Second)
-	if o.Floor == 0 {
-		o.Floor = 0.25
-	}
+	o.Window = cmp.Or(o.Window, 25*time.Second)
+	o.Every = cmp.Or(o.Every, time.Minute)
+	o.Burst = cmp.Or(o.Burst, 10*time.Second)
+	o.Floor = cmp.Or(o.Floor, 0.25)
 	g := grants{o}
 	return Policy{
 		Name:    grantsName,
@@ -102,7 +97,7 @@ func (g grants) of(u job.Use) []measured {
 	}
 	var out []measured
 	for _, m := range all {
-		if m.promise <= 0 || fixed(u, m.what) {
+		if m.promise <= 0 || slices.Contains(u.Fixed, m.what) {
 			continue
 		}
 		if wants := u.Used.CPU + u.Used.Waiting; m.what == "cpu" && !m.short && m.now < m.promise && wants >= 0.85*m.now {
@@ -119,15 +114,6 @@ func (g grants) of(u job.Use) []measured {
 // mebibytes is a size in whole ones, not less.
 func mebibytes(v float64) units.Bytes {
 	return units.Bytes(math.Ceil(v/float64(units.MiB))) * units.MiB
-}
-
-func fixed(u job.Use, what string) bool {
-	for _, f := range u.Fixed {
-		if f == what {
-			return true
-		}
-	}
-	return false
 }
 
 // pool is what the grants of one resource leave of a node.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -18,18 +19,11 @@ type RestartOptions struct {
 }
 
 func (o RestartOptions) defaults() RestartOptions {
-	set := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	set(&o.First, time.Second)
-	set(&o.Max, time.Minute)
-	set(&o.Stable, 10*time.Second)
-	set(&o.Window, 10*time.Minute)
-	if o.Limit == 0 {
-		o.Limit = 5
-	}
+	o.First = cmp.Or(o.First, time.Second)
+	o.Max = cmp.Or(o.Max, time.Minute)
+	o.Stable = cmp.Or(o.Stable, 10*time.Second)
+	o.Window = cmp.Or(o.Window, 10*time.Minute)
+	o.Limit = cmp.Or(o.Limit, 5)
 	return o
 }
 

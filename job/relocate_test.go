@@ -21,12 +21,18 @@ func moveOf(j job.Job, node string) job.Move {
 	return m
 }
 
-func TestAJobMovesWithItsPlaceKeptAndGoesOnThere(t *testing.T) {
+// newMover is a hall of two nodes, and the spec of a job that may move between them.
+func newMover(t *testing.T) (*sim, job.Spec) {
 	s := newSim(t, node("n1", 4), node("n2", 4))
 	s.machine.automatic, s.machine.obedient = true, true
 	s.adopt()
 	spec := command("mover")
 	spec.Preemptible, spec.Resources.CPU = true, 3
+	return s, spec
+}
+
+func TestAJobMovesWithItsPlaceKeptAndGoesOnThere(t *testing.T) {
+	s, spec := newMover(t)
 	j := s.get(s.submit(spec).ID)
 	s.settle()
 	j = s.get(j.ID)
@@ -61,11 +67,7 @@ func TestAJobMovesWithItsPlaceKeptAndGoesOnThere(t *testing.T) {
 }
 
 func TestWhatIsKeptForAJobThatWasLostBeforeIsKeptToo(t *testing.T) {
-	s := newSim(t, node("n1", 4), node("n2", 4))
-	s.machine.automatic, s.machine.obedient = true, true
-	s.adopt()
-	spec := command("mover")
-	spec.Preemptible, spec.Resources.CPU = true, 3
+	s, spec := newMover(t)
 	j := s.submit(spec)
 	for range 3 { // without any progress: it is tried again after a pause
 		s.settle()
@@ -117,11 +119,7 @@ func TestWhatIsKeptForAJobIsFreeOnceItIsCanceled(t *testing.T) {
 }
 
 func TestAMoveThatCannotBeIsRefusedAndStopsNothing(t *testing.T) {
-	s := newSim(t, node("n1", 4), node("n2", 4))
-	s.machine.automatic, s.machine.obedient = true, true
-	s.adopt()
-	spec := command("mover")
-	spec.Preemptible, spec.Resources.CPU = true, 3
+	s, spec := newMover(t)
 	one, two := s.submit(spec).ID, s.submit(spec).ID
 	spec.Preemptible, spec.Resources.CPU = false, 1
 	fixed := s.submit(spec).ID
@@ -152,11 +150,7 @@ func TestAMoveThatCannotBeIsRefusedAndStopsNothing(t *testing.T) {
 }
 
 func TestAPlaceThatIsLostOnTheWayMakesTheJobWaitLikeAnyOther(t *testing.T) {
-	s := newSim(t, node("n1", 4), node("n2", 4))
-	s.machine.automatic, s.machine.obedient = true, true
-	s.adopt()
-	spec := command("mover")
-	spec.Preemptible, spec.Resources.CPU = true, 3
+	s, spec := newMover(t)
 	id := s.submit(spec).ID
 	s.settle()
 	j := s.get(id)

@@ -255,9 +255,6 @@ func (p *planner) release(places []Placement) {
 // claim is what the running gang, or the part of it, counts for in its queue.
 func (p *planner) claim(r Running) queue.Claim { return p.tree.Claim(r.Use()) }
 
-// Stopping is the constraint of a gang that waits for others which were told to stop for it.
-const Stopping = "stopping"
-
 // wait lets the gang wait for what was told to stop before, and keeps its places for it.
 func (p *planner) wait(t *turn, d *Decision) bool {
 	if len(p.stopping) == 0 {
@@ -281,7 +278,7 @@ func (p *planner) wait(t *turn, d *Decision) bool {
 	}
 	d.Earliest, d.Confidence = by, 0.99
 	d.Reasons = []Reason{{
-		Constraint: Stopping, Needed: "that they have stopped", Offered: fmt.Sprintf("%d still write their checkpoints", len(p.stopping)),
+		Constraint: "stopping", Needed: "that they have stopped", Offered: fmt.Sprintf("%d still write their checkpoints", len(p.stopping)),
 		Detail: fmt.Sprintf("%s makes room for it by %s", p.stopping[0].Gang.ID, minute(by)),
 	}}
 	return true
