@@ -32,6 +32,7 @@ import (
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/trust/access"
 	"github.com/lineshaft/lineshaft/trust/secret"
@@ -399,12 +400,16 @@ func (doubling) Load(context.Context, model.Format, io.ReaderAt, int64) (serve.S
 }
 
 func (doubling) Signature() serve.Signature {
-	return serve.Signature{Input: serve.Tensor{Name: "x", Shape: []int{1}}, Output: serve.Tensor{Name: "y", Shape: []int{1}}}
+	one := func(name string) []tensor.Spec {
+		return []tensor.Spec{{Name: name, Type: tensor.Float32, Shape: []int{tensor.Any, 1}}}
+	}
+	return serve.Signature{Inputs: one("x"), Outputs: one("y"), Batched: true}
 }
 
-func (doubling) Predict(_ context.Context, dst, x []float32, rows int) error {
-	for i := range rows {
-		dst[i] = 2 * x[i]
+func (doubling) Run(_ context.Context, c *serve.Call) error {
+	c.Out[0].Reset(tensor.Float32, c.Rows, 1)
+	for i, x := range c.In[0].Float32s() {
+		c.Out[0].Float32s()[i] = 2 * x
 	}
 	return nil
 }

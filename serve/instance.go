@@ -95,9 +95,12 @@ func (l Lease) Version() int64 { return l.i.version.Version }
 // Signature is what the version takes and gives.
 func (l Lease) Signature() Signature { return l.i.servable.Signature() }
 
-// Predict writes the answers for rows rows of x to dst, both row by row.
-func (l Lease) Predict(ctx context.Context, dst, x []float32, rows int) error {
-	return l.i.servable.Predict(ctx, dst, x, rows)
+// Run holds a call against the signature and computes it.
+func (l Lease) Run(ctx context.Context, c *Call) error {
+	if err := l.i.servable.Signature().Check(c); err != nil {
+		return err
+	}
+	return l.i.servable.Run(ctx, c)
 }
 
 // Observe counts a request that took d.

@@ -15,7 +15,7 @@
 //	svc, err := m.Deploy(ctx, "user/ann", "mnist", 3)
 //	lease, err := m.Acquire("mnist", 0, "")
 //	defer lease.Release()
-//	err = lease.Predict(ctx, answers, pixels, rows)
+//	err = lease.Run(ctx, &serve.Call{In: []tensor.Tensor{pixels}})
 //
 // The protocols (serve/tfserving) turn requests into leases and predictions; serve/runtime computes. Neither knows
 // where versions come from.
@@ -27,8 +27,10 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/artifact"
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // Service is a model in service, as the API shows it.
@@ -90,32 +92,60 @@ type Runtime interface {
 	Load(ctx context.Context, format model.Format, r io.ReaderAt, size int64) (Servable, error)
 }
 
-// Servable is a version in memory. Predict may be called from many goroutines.
+// Servable is a version in memory. Run may be called from many goroutines.
 type Servable interface {
 	Signature() Signature
-	// Predict writes the answers for rows rows of x to dst, both row by row.
-	Predict(ctx context.Context, dst, x []float32, rows int) error
+	// Run computes c.Out from c.In, which fit the signature.
+	Run(ctx context.Context, c *Call) error
 	MemoryBytes() int64
-	// Close frees the memory; no Predict runs or follows.
+	// Close frees the memory; no Run runs or follows.
 	Close()
 }
 
-// Tensor describes one input or output. Values are float32.
-type Tensor struct {
-	Name  string
-	Shape []int // without the batch dimension, which comes first
-}
-
-// Size is the number of values in a row.
-func (t Tensor) Size() int {
-	n := 1
-	for _, d := range t.Shape {
-		n *= d
-	}
-	return n
-}
-
-// Signature is what a version takes and gives: one tensor each, which is what a chain of layers has.
+// Signature is what a version takes and gives.
 type Signature struct {
-	Input, Output Tensor
+	Inputs, Outputs []tensor.Spec
+	// Batched says that the first dimension of every input and output counts rows that are independent of each other, so
+	// that requests may be joined and split along it.
+	Batched bool
+}
+
+// Call is one request to a version.
+type Call struct {
+	In  []tensor.Tensor // in the order of the signature's inputs
+	Out []tensor.Tensor // in the order of its outputs; Run fills them and uses their memory again
+	// Rows is how many rows In has where the signature is Batched, else 1; Check counts them.
+	Rows     int
+	Priority int // higher goes first
+}
+
+// Check holds a call against the signature, counts its rows and makes room for as many outputs as there are.
+func (s Signature) Check(c *Call) error {
+	const op = "serve.Check"
+	if len(c.In) != len(s.Inputs) {
+		return errs.Errorf(op, errs.Invalid, "the model has %d inputs, and %d came", len(s.Inputs), len(c.In))
+	}
+	c.Rows = 1
+	for i := range c.In {
+		if err := s.Inputs[i].Check(&c.In[i]); err != nil {
+			return err
+		}
+		if !s.Batched {
+			continue
+		}
+		rows := c.In[i].Shape[0]
+		switch {
+		case rows == 0:
+			return errs.Errorf(op, errs.Invalid, "the input %q has no rows: send at least one", s.Inputs[i].Name)
+		case i > 0 && rows != c.Rows:
+			return errs.Errorf(op, errs.Invalid, "the input %q has %d rows and %q has %d: all inputs of a request have as many", s.Inputs[0].Name, c.Rows, s.Inputs[i].Name, rows)
+		}
+		c.Rows = rows
+	}
+	if n := len(s.Outputs); cap(c.Out) < n {
+		c.Out = append(c.Out[:cap(c.Out)], make([]tensor.Tensor, n-cap(c.Out))...)
+	} else {
+		c.Out = c.Out[:n]
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 func newManager(t *testing.T, w *world, edit ...func(*serve.Options)) *serve.Manager {
@@ -48,6 +49,15 @@ func deploy(t *testing.T, m *serve.Manager, version int64) serve.Service {
 	return s
 }
 
+// ask gives what a lease answers.
+func ask(l serve.Lease) (float32, error) {
+	c := serve.Call{In: []tensor.Tensor{tensor.Float32s([]float32{0}, 1, 1)}}
+	if err := l.Run(context.Background(), &c); err != nil {
+		return 0, err
+	}
+	return c.Out[0].Float32s()[0], nil
+}
+
 // answer is which version answers.
 func answer(t *testing.T, m *serve.Manager, version int64, label string) int64 {
 	t.Helper()
@@ -56,12 +66,12 @@ func answer(t *testing.T, m *serve.Manager, version int64, label string) int64 {
 		t.Fatalf("version %d, label %q: %v", version, label, err)
 	}
 	defer l.Release()
-	var y [1]float32
-	if err := l.Predict(context.Background(), y[:], []float32{0}, 1); err != nil {
+	y, err := ask(l)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if int64(y[0]) != l.Version() {
-		t.Errorf("the lease is of version %d, version %v answers", l.Version(), y[0])
+	if int64(y) != l.Version() {
+		t.Errorf("the lease is of version %d, version %v answers", l.Version(), y)
 	}
 	return l.Version()
 }
@@ -286,8 +296,7 @@ func TestARequestInFlightKeepsItsVersion(t *testing.T) {
 	if s.Versions[1].State != serve.Unloading || answer(t, m, 0, "") != 2 {
 		t.Errorf("%+v", s.Versions)
 	}
-	var y [1]float32
-	if err := held.Predict(context.Background(), y[:], []float32{0}, 1); err != nil || y[0] != 1 {
+	if y, err := ask(held); err != nil || y != 1 {
 		t.Errorf("%v, %v", y, err)
 	}
 	held.Release()

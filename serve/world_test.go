@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -149,14 +150,20 @@ type servable struct {
 }
 
 func (s *servable) Signature() serve.Signature {
-	return serve.Signature{Input: serve.Tensor{Name: "x", Shape: []int{1}}, Output: serve.Tensor{Name: "y", Shape: []int{1}}}
+	one := func(name string) []tensor.Spec {
+		return []tensor.Spec{{Name: name, Type: tensor.Float32, Shape: []int{tensor.Any, 1}}}
+	}
+	return serve.Signature{Inputs: one("x"), Outputs: one("y"), Batched: true}
 }
 
-func (s *servable) Predict(_ context.Context, dst, _ []float32, _ int) error {
+func (s *servable) Run(_ context.Context, c *serve.Call) error {
 	if s.closed.Load() {
 		return errors.New("used after it was freed")
 	}
-	dst[0] = float32(s.n)
+	c.Out[0].Reset(tensor.Float32, c.Rows, 1)
+	for i := range c.Out[0].Float32s() {
+		c.Out[0].Float32s()[i] = float32(s.n)
+	}
 	return nil
 }
 

@@ -59,6 +59,15 @@ func (n *Network) Close() {
 	n.net, n.free = nil, nil
 }
 
+// Run answers a call, whose output is made as large as it must be.
+func (n *Network) Run(ctx context.Context, c *serve.Call) error {
+	out := n.sig.Outputs[0]
+	var room [8]int
+	shape := append(append(room[:0], c.Rows), out.RowShape()...)
+	c.Out[0].Reset(out.Type, shape...)
+	return n.Predict(ctx, c.Out[0].Float32s(), c.In[0].Float32s(), c.Rows)
+}
+
 // Predict writes the answers for rows rows of x to dst.
 func (n *Network) Predict(ctx context.Context, dst, x []float32, rows int) error {
 	if len(x) != rows*n.in || len(dst) != rows*n.out {

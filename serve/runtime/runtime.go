@@ -21,6 +21,7 @@ import (
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // Options says how much runs at once.
@@ -75,7 +76,7 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 func (rt *Runtime) Serve(net *nn.Network) (*Network, error) {
 	n := &Network{net: net, batch: rt.o.Batch, workers: rt.o.Workers}
 	n.sig = signature(net)
-	n.in, n.out = n.sig.Input.Size(), n.sig.Output.Size()
+	n.in, n.out = n.sig.Inputs[0].RowSize(), n.sig.Outputs[0].RowSize()
 	n.memory = int64(net.Size()) * 4
 	w, err := n.newWorker()
 	if err != nil {
@@ -95,9 +96,14 @@ func (rt *Runtime) Serve(net *nn.Network) (*Network, error) {
 // the last.
 func signature(net *nn.Network) serve.Signature {
 	return serve.Signature{
-		Input:  serve.Tensor{Name: net.Layers[0].Name() + "_input", Shape: slices.Clone(net.Input)},
-		Output: serve.Tensor{Name: net.Layers[len(net.Layers)-1].Name(), Shape: slices.Clone(net.OutputShape())},
+		Inputs:  []tensor.Spec{rows(net.Layers[0].Name()+"_input", net.Input)},
+		Outputs: []tensor.Spec{rows(net.Layers[len(net.Layers)-1].Name(), net.OutputShape())},
+		Batched: true,
 	}
+}
+
+func rows(name string, shape []int) tensor.Spec {
+	return tensor.Spec{Name: name, Type: tensor.Float32, Shape: slices.Concat([]int{tensor.Any}, shape)}
 }
 
 // worker is a predictor with room for a joined batch.

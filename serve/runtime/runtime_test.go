@@ -12,11 +12,10 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
-	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 )
 
-func load(t testing.TB, o runtime.Options, name string) serve.Servable {
+func load(t testing.TB, o runtime.Options, name string) *runtime.Network {
 	t.Helper()
 	b, err := os.ReadFile("../../nn/keras/testdata/" + name)
 	if err != nil {
@@ -27,7 +26,7 @@ func load(t testing.TB, o runtime.Options, name string) serve.Servable {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return s
+	return s.(*runtime.Network)
 }
 
 type reference struct{ Inputs, Outputs [][]float32 }
@@ -55,7 +54,7 @@ func far(a, b []float32) float64 {
 func TestTheSignatureIsThatOfTheFile(t *testing.T) {
 	s := load(t, runtime.Options{}, "regression.h5")
 	sig := s.Signature()
-	if sig.Input.Size() != 12 || sig.Output.Size() != 1 || sig.Input.Name == "" || sig.Output.Name == "" || s.MemoryBytes() <= 0 {
+	if sig.Inputs[0].RowSize() != 12 || sig.Outputs[0].RowSize() != 1 || sig.Inputs[0].Name == "" || sig.Outputs[0].Name == "" || s.MemoryBytes() <= 0 {
 		t.Errorf("%+v, %d bytes", sig, s.MemoryBytes())
 	}
 }
@@ -65,7 +64,7 @@ func TestJoinedRequestsGetTheirOwnAnswers(t *testing.T) {
 	for _, o := range []runtime.Options{{Workers: 1}, {Workers: 1, Batch: 3}, {Workers: 2, Batch: 48}, {}} {
 		s := load(t, o, "keras3.h5")
 		ref := read(t, "keras3.json")
-		in, out := s.Signature().Input.Size(), s.Signature().Output.Size()
+		in, out := s.Signature().Inputs[0].RowSize(), s.Signature().Outputs[0].RowSize()
 		var clients sync.WaitGroup
 		for c := range 16 {
 			rng := rand.New(rand.NewPCG(1, uint64(c)))
@@ -107,7 +106,7 @@ func TestMoreRowsThanABatchAreAnsweredInPieces(t *testing.T) {
 func TestACanceledRequestIsNotAnsweredAndDisturbsNoOther(t *testing.T) {
 	s := load(t, runtime.Options{Workers: 1}, "keras3.h5")
 	ref := read(t, "keras3.json")
-	out := s.Signature().Output.Size()
+	out := s.Signature().Outputs[0].RowSize()
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Predict(gone, make([]float32, out), ref.Inputs[0], 1); !errs.Is(err, errs.Canceled) {

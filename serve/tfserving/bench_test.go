@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // digit is like a body with one MNIST image: a fifth of the numbers are not zero.
@@ -22,7 +22,7 @@ func digit() string {
 
 func BenchmarkParse(b *testing.B) {
 	body, x := []byte(digit()), make([]float32, 0, 784)
-	input := serve.Tensor{Name: "x", Shape: []int{784}}
+	input := tensor.Spec{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 784}}
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {

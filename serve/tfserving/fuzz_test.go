@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // FuzzParse holds that a body is read or refused, and that what is read is what the standard library reads.
@@ -25,7 +26,7 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	input := serve.Tensor{Name: "x", Shape: []int{3, 2}}
+	input := tensor.Spec{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 3, 2}}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := parse(body, input, nil)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // versionStatus is TensorFlow Serving's ModelVersionStatus in proto3's JSON: 64-bit numbers are strings.
@@ -70,9 +71,8 @@ type tensorInfo struct {
 	Name string `json:"name"`
 }
 
-func infoOf(t serve.Tensor, name string) map[string]tensorInfo {
+func infoOf(t tensor.Spec, name string) map[string]tensorInfo {
 	i := tensorInfo{DType: "DT_FLOAT", Name: name}
-	i.Shape.Dim = []dim{{Size: "-1"}}
 	for _, d := range t.Shape {
 		i.Shape.Dim = append(i.Shape.Dim, dim{Size: strconv.Itoa(d)})
 	}
@@ -95,8 +95,8 @@ func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to targe
 		"metadata": map[string]any{"signature_def": map[string]any{
 			"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
 			"signature_def": map[string]any{defaultSignature: map[string]any{
-				"inputs":      infoOf(sig.Input, defaultSignature+"_"+sig.Input.Name+":0"),
-				"outputs":     infoOf(sig.Output, "StatefulPartitionedCall:0"),
+				"inputs":      infoOf(sig.Inputs[0], defaultSignature+"_"+sig.Inputs[0].Name+":0"),
+				"outputs":     infoOf(sig.Outputs[0], "StatefulPartitionedCall:0"),
 				"method_name": "tensorflow/serving/predict",
 			}},
 		}},

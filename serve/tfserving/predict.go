@@ -13,6 +13,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // maxAnswer bounds what one request may make a model write: a row of one number can ask for a million back.
@@ -21,7 +22,9 @@ const maxAnswer = 8 << 20 // values
 // room is the buffers of one request.
 type room struct {
 	body, out []byte
-	x, y      []float32
+	x         []float32
+	call      serve.Call
+	shape     []int
 }
 
 var rooms = sync.Pool{New: func() any { return new(room) }}
@@ -30,7 +33,12 @@ var rooms = sync.Pool{New: func() any { return new(room) }}
 const keepRoom = 4 << 20
 
 func (r *room) put() {
-	if cap(r.body) <= keepRoom && cap(r.out) <= keepRoom && cap(r.x) <= keepRoom && cap(r.y) <= keepRoom {
+	for i := range r.call.Out {
+		if cap(r.call.Out[i].Data) > keepRoom {
+			r.call.Out[i] = tensor.Tensor{}
+		}
+	}
+	if cap(r.body) <= keepRoom && cap(r.out) <= keepRoom && cap(r.x) <= keepRoom {
 		rooms.Put(r)
 	}
 }
@@ -64,21 +72,26 @@ func (r *room) predict(ctx context.Context, m *serve.Manager, to target, body, d
 
 func (r *room) answer(ctx context.Context, lease serve.Lease, body, dst []byte) ([]byte, error) {
 	sig := lease.Signature()
-	req, err := parse(body, sig.Input, r.x)
+	if len(sig.Inputs) != 1 || len(sig.Outputs) != 1 || sig.Inputs[0].Type != tensor.Float32 || sig.Inputs[0].RowSize() == 0 || sig.Outputs[0].Type != tensor.Float32 {
+		return dst, errs.Errorf("tfserving.predict", errs.Unsupported, "a model with other than one input and one output of float32 is not asked by this protocol yet")
+	}
+	req, err := parse(body, sig.Inputs[0], r.x)
 	r.x = req.x
 	if err != nil {
 		return dst, err
 	}
-	size := sig.Output.Size()
+	size := max(1, sig.Outputs[0].RowSize())
 	if req.rows > maxAnswer/size {
 		return dst, errs.Errorf("tfserving.predict", errs.TooLarge, "%d rows would be answered with %d numbers each, together more than %d: send fewer rows at a time",
 			req.rows, size, maxAnswer)
 	}
-	r.y = slices.Grow(r.y[:0], req.rows*size)[:req.rows*size]
-	if err := lease.Predict(ctx, r.y, req.x, req.rows); err != nil {
+	r.shape = append(append(r.shape[:0], req.rows), sig.Inputs[0].RowShape()...)
+	r.call.In = append(r.call.In[:0], tensor.Float32s(req.x, r.shape...))
+	if err := lease.Run(ctx, &r.call); err != nil {
 		return dst, err
 	}
-	return appendAnswer(dst, r.y, req.rows, sig.Output.Shape, req.columnar), nil
+	y := &r.call.Out[0]
+	return appendAnswer(dst, y.Float32s(), req.rows, y.Shape[1:], req.columnar), nil
 }
 
 // readBody reads the whole body into r.body; over the limit it is errs.TooLarge before more than the limit is held.

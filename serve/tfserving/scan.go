@@ -5,7 +5,7 @@ import (
 	"strconv"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // This file reads the body of a predict request in one pass, straight into the float32 that the network takes. The
@@ -31,7 +31,7 @@ type request struct {
 type scanner struct {
 	b     []byte
 	at    int
-	input serve.Tensor
+	input tensor.Spec
 	x     []float32
 	// Where a fault is: the key, and the indices of the lists that are open.
 	key   string
@@ -39,7 +39,7 @@ type scanner struct {
 }
 
 // parse reads a body for a model that takes input. x is room to read into.
-func parse(body []byte, input serve.Tensor, x []float32) (request, error) {
+func parse(body []byte, input tensor.Spec, x []float32) (request, error) {
 	var room [8]int
 	s := scanner{b: body, input: input, x: x[:0], index: room[:0]}
 	rows, key, err := s.body()
@@ -166,9 +166,9 @@ func (s *scanner) rows(objects bool) (int, error) {
 		s.index = append(s.index[:0], n)
 		var err error
 		if objects && s.next() == '{' {
-			err = s.named(func() error { return s.tensor(s.input.Shape) })
+			err = s.named(func() error { return s.tensor(s.input.RowShape()) })
 		} else {
-			err = s.tensor(s.input.Shape)
+			err = s.tensor(s.input.RowShape())
 		}
 		if err != nil {
 			return 0, err
@@ -308,7 +308,7 @@ func (s *scanner) length(got, want int) error {
 
 func (s *scanner) takes() string {
 	text := "a row of the input \"" + s.input.Name + "\" has the shape ["
-	for i, d := range s.input.Shape {
+	for i, d := range s.input.RowShape() {
 		if i > 0 {
 			text += ", "
 		}
