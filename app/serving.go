@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/health"
+	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/trust/access"
@@ -46,9 +47,11 @@ func (s *Server) rest() http.Handler {
 	})
 }
 
-// health is the server of the gRPC port.
-func (s *Server) health() *grpc.Server {
-	return health.New(health.Options{Manager: s.serving, Authorize: s.mayUse})
+// calls is the server of the gRPC port, with a line for each service that answers there.
+func (s *Server) calls() *grpc.Server {
+	return rpc.New(rpc.Options{Authorize: s.mayUse, MessageLimit: s.cfg.BodyLimit}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
+		health.Register(g, health.Options{Manager: s.serving, Allow: allow})
+	})
 }
 
 // mayServe finds out who asks on the REST port and whether they may.

@@ -1,5 +1,5 @@
-// Package health is the gRPC side of serving, port 8500: the standard health service (grpc.health.v1), asked by the
-// name of a model, and reflection. Load balancers, grpc_health_probe and Kubernetes probes understand it.
+// Package health answers the standard health service of gRPC (grpc.health.v1) on serving's port, asked by the name of a
+// model. Load balancers, grpc_health_probe and Kubernetes probes understand it.
 //
 // A model is SERVING while a version of it answers a caller who names none, NOT_SERVING while it is in service and none
 // does. The empty name is the server itself: SERVING once everything that was in service before is back. Who may ask
@@ -8,99 +8,37 @@ package health
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/serve"
 )
 
-const (
-	maxMessage = 64 << 10
-	maxStreams = 256 // of one connection
-	handshake  = 10 * time.Second
-	idle       = 10 * time.Minute
-	watchEvery = time.Second
-)
+// watchEvery is how often a watched state is looked at.
+const watchEvery = time.Second
 
-// Options is what the server works with.
+// Options is what the service works with.
 type Options struct {
 	Manager *serve.Manager
-	// Authorize says who asks, or refuses; token is the bearer token of the call, or empty. The action is read; model is
-	// empty for what concerns none.
-	Authorize func(ctx context.Context, token, action, model string) (actor string, err error)
-	Guard     web.Options
+	// Allow says who asks, or refuses. The action is read; model is empty for what concerns none.
+	Allow func(ctx context.Context, action, model string) (actor string, err error)
 }
 
-// New makes the server of port 8500. Its owner serves and stops it.
-func New(o Options) *grpc.Server {
-	s := &server{o: o}
-	g := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(handshake),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle}),
-		grpc.UnaryInterceptor(s.unary),
-		grpc.StreamInterceptor(s.stream),
-	)
-	healthpb.RegisterHealthServer(g, s)
-	reflection.Register(g)
-	return g
-}
+// Register lets g answer for the health of models.
+func Register(g grpc.ServiceRegistrar, o Options) { healthpb.RegisterHealthServer(g, &server{o: o}) }
 
 type server struct {
 	healthpb.UnimplementedHealthServer
 	o Options
 }
 
-// unary and stream let a call in; which model it may know of is decided where the model is known.
-func (s *server) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := s.guard(ctx); err != nil {
-		return nil, err
-	}
-	return next(ctx, req)
-}
-
-func (s *server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := s.guard(ss.Context()); err != nil {
-		return err
-	}
-	if info.FullMethod != healthpb.Health_Watch_FullMethodName { // reflection
-		if err := s.allowed(ss.Context(), ""); err != nil {
-			return err
-		}
-	}
-	return next(srv, ss)
-}
-
-func (s *server) guard(ctx context.Context) error {
-	return coded(s.o.Guard.Check(header(ctx, ":authority"), header(ctx, "origin")))
-}
-
 func (s *server) allowed(ctx context.Context, model string) error {
-	token := header(ctx, "authorization")
-	if len(token) > 7 && strings.EqualFold(token[:7], "bearer ") {
-		token = token[7:]
-	}
-	_, err := s.o.Authorize(ctx, token, "read", model)
-	return coded(err)
-}
-
-func header(ctx context.Context, key string) string {
-	md, _ := metadata.FromIncomingContext(ctx)
-	if v := md.Get(key); len(v) > 0 {
-		return v[0]
-	}
-	return ""
+	_, err := s.o.Allow(ctx, "read", model)
+	return err
 }
 
 // Check answers for one model or, without a name, for the server.
@@ -110,7 +48,7 @@ func (s *server) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*he
 	}
 	st := s.state(r.GetService())
 	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
-		return nil, status.Errorf(codes.NotFound, "no model %q is in service", r.GetService())
+		return nil, errs.Errorf("health.Check", errs.NotFound, "no model %q is in service", r.GetService())
 	}
 	return &healthpb.HealthCheckResponse{Status: st}, nil
 }
@@ -171,22 +109,6 @@ func (s *server) state(model string) healthpb.HealthCheckResponse_ServingStatus 
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	return healthpb.HealthCheckResponse_SERVING
-}
-
-// coded gives an error gRPC's code for its kind.
-func coded(err error) error {
-	if err == nil {
-		return nil
-	}
-	code, ok := map[errs.Kind]codes.Code{
-		errs.Invalid: codes.InvalidArgument, errs.Unauthenticated: codes.Unauthenticated, errs.Denied: codes.PermissionDenied,
-		errs.NotFound: codes.NotFound, errs.Unavailable: codes.Unavailable, errs.Exhausted: codes.ResourceExhausted, errs.Full: codes.ResourceExhausted,
-		errs.Timeout: codes.DeadlineExceeded, errs.Canceled: codes.Canceled, errs.Unsupported: codes.Unimplemented,
-	}[errs.KindOf(err)]
-	if !ok {
-		code = codes.Internal
-	}
-	return status.Error(code, err.Error())
 }
 
 var _ healthpb.HealthServer = (*server)(nil)

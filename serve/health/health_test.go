@@ -21,6 +21,7 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/health"
+	"github.com/lineshaft/lineshaft/serve/rpc"
 )
 
 // registry has one version of every model, and those of broken cannot be loaded.
@@ -68,7 +69,7 @@ func open(t *testing.T, target string) (*grpc.ClientConn, *serve.Manager) {
 	done := make(chan error, 2)
 	go func() { done <- m.Run(ctx) }()
 	<-m.Restored()
-	g := health.New(health.Options{Manager: m, Authorize: func(_ context.Context, token, action, name string) (string, error) {
+	g := rpc.New(rpc.Options{Authorize: func(_ context.Context, token, action, name string) (string, error) {
 		switch {
 		case token != "secret":
 			return "", errs.Errorf("test", errs.Unauthenticated, "send a token")
@@ -76,7 +77,9 @@ func open(t *testing.T, target string) (*grpc.ClientConn, *serve.Manager) {
 			return "", errs.Errorf("test", errs.Denied, "no grant")
 		}
 		return "user/ann", nil
-	}})
+	}}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
+		health.Register(g, health.Options{Manager: m, Allow: allow})
+	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
