@@ -78,6 +78,7 @@ type PlannedWait struct {
 	Position   int        `json:"position"` // 1 is first
 	Since      time.Time  `json:"since"`
 	Reason     string     `json:"reason"`
+	Reasons    []Reason   `json:"reasons,omitempty"` // the same, apart
 	Earliest   *time.Time `json:"earliest,omitempty"`
 	Confidence float64    `json:"confidence,omitempty"`
 	Seconds    float64    `json:"duration_seconds,omitempty"` // expected, once it has started
@@ -143,7 +144,7 @@ func (c *Core) view(now time.Time, nodes []fleet.Node) (PlanView, error) {
 		items = append(items, queue.Item{ID: g.ID, Queue: g.Queue})
 		w := PlannedWait{
 			Job: j.ID, Name: j.Name, Owner: j.Owner, Queue: tree.Path(g.Queue), Priority: g.Priority, Position: len(items), Since: g.Since,
-			Reason: j.Reason, Confidence: d.Confidence, Seconds: g.Duration.Seconds(),
+			Reason: j.Reason, Reasons: j.Reasons, Confidence: d.Confidence, Seconds: g.Duration.Seconds(),
 		}
 		if !d.Earliest.IsZero() {
 			w.Earliest = &d.Earliest

@@ -7,7 +7,10 @@ import { History } from '../src/pages/serving/history';
 import { placeIn } from '../src/pages/submit/Editor';
 import { rank } from '../src/shell/rank';
 import { range } from '../src/ui/Chart';
-import { pageOf } from '../src/ui/words';
+import { en } from '../src/i18n/en';
+import { zh } from '../src/i18n/zh';
+import type { T } from '../src/i18n';
+import { pageOf, waits } from '../src/ui/words';
 import { yaml } from '../src/ui/yaml';
 
 describe('quantities', () => {
@@ -103,4 +106,15 @@ test('the palette prefers a start of a word', () => {
   expect(rank('job', 'Jobs /jobs')).toBeGreaterThan(rank('job', 'my-xjob'));
   expect(rank('jb', 'Jobs')).toBeGreaterThan(0);
   expect(rank('zzz', 'Jobs')).toBe(0);
+});
+
+test('why a job waits is said in the reader’s language', () => {
+  const say = (words: Record<string, string>): T => (key, vars = {}) =>
+    Object.entries(vars).reduce((text, [name, v]) => text.replace(`{${name}}`, String(v)), words[key] ?? key);
+  const reasons = [{ constraint: 'cpu', needed: '2', offered: '0', detail: '' }, { constraint: 'memory', needed: '8 GiB', offered: '1 GiB', detail: '' }];
+  const job = { reason: 'waits for cpu (needs 2, offered 0) and memory (needs 8 GiB, offered 1 GiB)', reasons };
+  expect(waits(say(en), job)).toBe('waits for CPU (needs 2, offered 0) and Memory (needs 8 GiB, offered 1 GiB)');
+  expect(waits(say(zh), job)).toBe('等待CPU（需要 2，可用 0）、内存（需要 8 GiB，可用 1 GiB）');
+  expect(waits(say(zh), { ...job, state: 'running', reason: '1 of 2 replicas run' })).toBe('1 of 2 replicas run');
+  expect(waits(say(zh), {})).toBe('');
 });

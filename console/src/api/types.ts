@@ -58,7 +58,7 @@ export interface Queue {
   lately?: number; by?: { user: string; share: number; resource: string; lately: number }[];
 }
 export interface Waiting {
-  job: number; name: string; owner: string; queue: string; priority: number; position: number; since: string; reason: string;
+  job: number; name: string; owner: string; queue: string; priority: number; position: number; since: string; reason: string; reasons?: Reason[];
   earliest?: string; confidence?: number; duration_seconds?: number;
 }
 export interface Running {

@@ -68,7 +68,7 @@ export const en = {
   'job.attempt': 'attempt {n}', 'job.retries': '{n} retries left', 'job.running': '{n} running', 'job.not_started': 'not started', 'job.spec': 'Specification',
   'job.cancel': 'Cancel the job', 'job.cancel.title': 'Cancel {name} #{id}?', 'job.cancel.text': 'Its tasks get a signal to end and, after the grace period, are killed. It can be retried from its last checkpoint.',
   'job.cancel.done': 'Job {id} is being canceled', 'job.retry.done': 'Job {id} is queued again',
-  why: 'Why', 'why.pending': 'Why pending', 'why.constraint': 'Constraint', 'why.needs': 'Needs', 'why.offered': 'Offered',
+  why: 'Why', 'why.waits': 'waits for {what}', 'why.one': '{constraint} (needs {needed}, offered {offered})', 'why.and': ' and ', 'submit.queued': 'Would be queued: it {why}.', 'why.pending': 'Why pending', 'why.constraint': 'Constraint', 'why.needs': 'Needs', 'why.offered': 'Offered',
   plan: 'Plan', 'plan.note': 'what runs until when, and what is foreseen to start', 'plan.rows': 'Rows of the chart', 'plan.by.node': 'By node', 'plan.by.job': 'By job',
   'plan.zoom.in': 'Zoom in', 'plan.zoom.out': 'Zoom out', 'plan.zoom.all': 'Show all', 'plan.chart': 'Chart of the plan: {running} jobs run, {waiting} wait', 'plan.keys': 'Click, then: ← → move, + − or wheel zoom, ↑ ↓ select, Enter opens, 0 shows all.',
   'plan.key.runs': 'Runs', 'plan.key.waits': 'Waits', 'plan.key.open': 'End not known', 'plan.key.reserved': 'Reserved', 'plan.said.reserved': 'is reserved for {whose} on {where}, {from} – {to}', 'plan.lately': 'used {share} lately', 'plan.key.now': 'Now', 'plan.said.runs': 'runs in {queue} on {where}, {from} – {to}',

@@ -63,7 +63,7 @@ export const zh: Plural = {
   'job.attempt': '第 {n} 次尝试', 'job.retries': '剩余重试 {n} 次', 'job.running': '{n} 个运行中', 'job.not_started': '尚未开始', 'job.spec': '作业规格',
   'job.cancel': '取消作业', 'job.cancel.title': '取消作业 {name} #{id}？', 'job.cancel.text': '任务会先收到结束信号，宽限期后强制终止。之后可从最近的检查点重试。',
   'job.cancel.done': '正在取消作业 {id}', 'job.retry.done': '作业 {id} 已重新排队',
-  why: '原因', 'why.pending': '排队原因', 'why.constraint': '约束', 'why.needs': '需求', 'why.offered': '可用',
+  why: '原因', 'why.waits': '等待{what}', 'why.one': '{constraint}（需要 {needed}，可用 {offered}）', 'why.and': '、', 'submit.queued': '将进入队列：{why}。', 'why.pending': '排队原因', 'why.constraint': '约束', 'why.needs': '需求', 'why.offered': '可用',
   plan: '方案', 'plan.note': '谁运行到何时，谁预计何时开始', 'plan.rows': '图表的行', 'plan.by.node': '按节点', 'plan.by.job': '按作业',
   'plan.zoom.in': '放大', 'plan.zoom.out': '缩小', 'plan.zoom.all': '显示全部', 'plan.chart': '方案图：{running} 个作业在运行，{waiting} 个在等待', 'plan.keys': '单击后：← → 平移，+ − 或滚轮缩放，↑ ↓ 选择，Enter 打开，0 显示全部。',
   'plan.key.runs': '运行', 'plan.key.waits': '等待', 'plan.key.reserved': '预留', 'plan.said.reserved': '为 {whose} 预留 {where}，{from} – {to}', 'plan.lately': '近期使用 {share}', 'plan.key.open': '结束时间未知', 'plan.key.now': '现在', 'plan.said.runs': '在队列 {queue} 中，运行于 {where}，{from} – {to}',

@@ -12,7 +12,7 @@ import { Retry, Stop } from '../ui/icons';
 import { done, failed } from '../ui/notify';
 import { Bar, Card, JobPill, Kpi, Pill, Problem, Skeleton, useNow, useTitle } from '../ui/parts';
 import { Reasons } from '../ui/reasons';
-import { kind } from '../ui/words';
+import { kind, waits } from '../ui/words';
 import { readable, yaml } from '../ui/yaml';
 import { values } from './job/Array';
 import { Curves } from './job/Curves';
@@ -210,7 +210,7 @@ function Details({ j }: { j: Record }) {
         <dt>{t('attempt')}</dt><dd>{number(j.attempt, lang)} · {t('job.retries', { n: j.retries_left })}</dd>
         {!!j.spec.data?.length && <><dt>{t('data')}</dt><dd className="mono">{j.spec.data.join(', ')}</dd></>}
         {j.model && <><dt>{t('model')}</dt><dd><Link to={`/models/${encodeURIComponent(j.model.name)}`} className="mono">{j.model.name}:{j.model.version}</Link></dd></>}
-        {j.reason && <><dt>{t('reason')}</dt><dd>{j.reason}</dd></>}
+        {j.reason && <><dt>{t('reason')}</dt><dd>{waits(t, j)}</dd></>}
       </dl>
     </Card>
   );

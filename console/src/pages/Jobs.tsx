@@ -6,7 +6,7 @@ import { number, percent, seconds, span } from '../format';
 import { useT } from '../i18n';
 import { Plus } from '../ui/icons';
 import { Ago, Bar, Card, Empty, JobPill, Problem, SkeletonRows, useNow, useTitle } from '../ui/parts';
-import { jobState, kind } from '../ui/words';
+import { jobState, kind, waits } from '../ui/words';
 import { CancelArray, state as worst, counts } from './job/Array';
 import { Plan } from './jobs/Plan';
 
@@ -89,7 +89,7 @@ function Row({ j }: { j: Job }) {
             <span className="dim">{percent(p.fraction, lang)}</span>
             <span className="dim wide-only clip">{ended(j.state) ? t('accuracy.short', { v: percent(p.val_accuracy || p.accuracy, lang, 2) }) : t('left.short', { v: span(p.eta_seconds, lang) })}</span>
           </span>
-        ) : <span className="dim clip" style={{ display: 'block', maxWidth: 340 }}>{j.reason || '–'}</span>}
+        ) : <span className="dim clip" style={{ display: 'block', maxWidth: 340 }}>{waits(t, j) || '–'}</span>}
       </td>
       <td className="wide-only dim">{kind(t, j.kind)}</td>
       <td className="wide-only">{j.owner}</td>

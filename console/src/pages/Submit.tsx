@@ -10,7 +10,7 @@ import { Asks, Times } from '../ui/asks';
 import { Check } from '../ui/icons';
 import { Card, Command, Problem, Skeleton, useTitle } from '../ui/parts';
 import { Reasons } from '../ui/reasons';
-import { kind, words } from '../ui/words';
+import { kind, waits, words } from '../ui/words';
 import { Outlook } from './job/Outlook';
 import { Editor, placeIn } from './submit/Editor';
 import { samples } from './submit/samples';
@@ -95,7 +95,7 @@ function Preview({ j }: { j: Job }) {
   const { t, lang } = useT();
   return (
     <>
-      <div className="b"><div className="problem good"><Check size={16} /><p>{j.reason || t('submit.valid')}</p></div></div>
+      <div className="b"><div className="problem good"><Check size={16} /><p>{j.reasons?.length ? t('submit.queued', { why: waits(t, j) }) : j.reason || t('submit.valid')}</p></div></div>
       {!!j.reasons?.length && <Reasons reasons={j.reasons} />}
       {j.outlook && <Outlook o={j.outlook} />}
       <dl className="facts b">

@@ -1,5 +1,5 @@
 import { ApiError } from '../api/client';
-import type { ActionState, Event, JobState, Mode, ServeState } from '../api/types';
+import type { ActionState, Event, JobState, Mode, Reason, ServeState } from '../api/types';
 import type { Key, T } from '../i18n';
 
 /** What the server's closed sets of words are called; every key stands here in full, so that a search finds it. */
@@ -42,6 +42,13 @@ export const role = named(roles);
 export const constraint = named(constraints);
 export const verb = named(verbs);
 export const eventName = named(events);
+
+/** Why something waits: from the decision's record, or the server's sentence where nothing is recorded. */
+export function waits(t: T, job: { reason?: string; reasons?: Reason[]; state?: JobState }): string {
+  if (!job.reasons?.length || (job.state && job.state !== 'queued')) return job.reason ?? '';
+  const each = job.reasons.map((r) => t('why.one', { constraint: constraint(t, r.constraint), needed: r.needed, offered: r.offered }));
+  return t('why.waits', { what: each.join(t('why.and')) });
+}
 
 /** What a dot beside an event says: good, bad, under way, wants attention, or nothing. */
 export function tone(e: Event): 'ok' | 'bad' | 'run' | 'warn' | 'none' {

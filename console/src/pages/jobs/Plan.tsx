@@ -4,7 +4,7 @@ import type { Amount, Queue, Waiting } from '../../api/types';
 import { bytes, number, percent, span } from '../../format';
 import { useT } from '../../i18n';
 import { Card, useNow } from '../../ui/parts';
-import { constraint } from '../../ui/words';
+import { constraint, waits } from '../../ui/words';
 import { Gantt } from './Gantt';
 import { part, whole, type Whole } from './shares';
 
@@ -51,7 +51,7 @@ function Row({ w }: { w: Waiting }) {
       <td>{w.queue}</td>
       <td className="wide-only num">{span(Math.max(0, (now - Date.parse(w.since)) / 1000), lang)}</td>
       <td className="num" style={{ whiteSpace: 'nowrap' }}>{w.earliest && !w.confidence ? t('plan.starts.after', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) }) : w.earliest ? <>{t('plan.in', { span: span(Math.max(0, (Date.parse(w.earliest) - now) / 1000), lang) })} <span className="dim">{percent(w.confidence ?? 0, lang)}</span></> : <span className="dim">{t('plan.unknown')}</span>}</td>
-      <td className="wide-only dim clip" style={{ maxWidth: 220 }} title={w.reason}>{w.reason}</td>
+      <td className="wide-only dim clip" style={{ maxWidth: 220 }} title={waits(t, w)}>{waits(t, w)}</td>
     </tr>
   );
 }
