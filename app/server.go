@@ -368,7 +368,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // listen answers on every port until ctx ends.
 func (s *Server) listen(ctx context.Context) error {
-	rest, face, calls := web.NewServer(s.rest(), s.log), web.NewServer(s.face(ctx), s.log), s.calls()
+	rest, face, calls := web.NewServer(s.protocols().rest(), s.log), web.NewServer(s.face(ctx), s.log), s.protocols().calls()
 	face.ConnContext = api.ConnContext
 	ended := make(chan error, 4)
 	for _, serve := range []func() error{

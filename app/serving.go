@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
@@ -39,30 +41,48 @@ func (s *Server) openServing(context.Context, Options) error {
 	return nil
 }
 
-// rest is the handler of the serving port.
-func (s *Server) rest() http.Handler {
+// protocols is what the serving ports are made of, those of the whole server (`up`) and of serving alone (`serve`).
+type protocols struct {
+	manager   *serve.Manager
+	authorize func(ctx context.Context, token, action, model string) (actor string, err error)
+	load      func(ctx context.Context, actor, model, filename string, body io.Reader) (version int64, err error)
+	body      units.Bytes // of one request
+	upload    units.Bytes // of one model file
+	metrics   prometheus.Gatherer
+	guard     web.Options
+}
+
+func (s *Server) protocols() protocols {
+	return protocols{
+		manager: s.serving, authorize: s.mayUse, load: s.load,
+		body: s.cfg.BodyLimit, upload: s.cfg.UploadLimit, metrics: s.metrics,
+	}
+}
+
+// rest is the handler of the REST port.
+func (p protocols) rest() http.Handler {
 	return tfserving.New(tfserving.Options{
-		Manager: s.serving, Authorize: s.mayServe, Load: s.load,
-		BodyLimit: s.cfg.BodyLimit, UploadLimit: s.cfg.UploadLimit, Metrics: s.metrics,
+		Manager: p.manager, Authorize: p.mayServe, Load: p.load,
+		BodyLimit: p.body, UploadLimit: p.upload, Metrics: p.metrics, Guard: p.guard,
 	})
 }
 
 // calls is the server of the gRPC port, with a line for each service that answers there.
-func (s *Server) calls() *grpc.Server {
-	return rpc.New(rpc.Options{Authorize: s.mayUse, MessageLimit: s.cfg.BodyLimit}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
-		health.Register(g, health.Options{Manager: s.serving, Allow: allow})
+func (p protocols) calls() *grpc.Server {
+	return rpc.New(rpc.Options{Authorize: p.authorize, MessageLimit: p.body, Guard: p.guard}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
+		health.Register(g, health.Options{Manager: p.manager, Allow: allow})
 	})
 }
 
 // mayServe finds out who asks on the REST port and whether they may.
-func (s *Server) mayServe(r *http.Request, action, model string) (actor string, err error) {
+func (p protocols) mayServe(r *http.Request, action, model string) (actor string, err error) {
 	token := ""
 	if header := r.Header.Get("Authorization"); header != "" {
 		if token, err = access.Bearer(header); err != nil {
 			return "", err
 		}
 	}
-	return s.mayUse(r.Context(), token, action, model)
+	return p.authorize(r.Context(), token, action, model)
 }
 
 // mayUse decides for both serving ports. Who brings no token is anonymous, which the demonstration alone gives rights.
