@@ -79,14 +79,19 @@ func (m *Manager) put(ctx context.Context, actor, kind string, v model.Version, 
 	})
 }
 
-// failed says that v was to be served and could not be.
+// failed says that v was to be served and could not be, and brings the service back to its record.
 func (m *Manager) failed(s *service, actor string, v model.Version, err error) {
+	m.tell(actor, v, err)
+	m.settle(s)
+}
+
+// tell says that v was to be served and could not be.
+func (m *Manager) tell(actor string, v model.Version, err error) {
 	m.o.Log.Warn("a version could not be loaded", "version", v.Subject(), "error", errs.Trace(err))
 	detail := map[string]any{"model": v.Model, "version": v.Version, "error": err.Error()}
 	if err := m.o.Store.Emit(m.ctx, event.New("services", "service.failed", "service/"+v.Model, actor, detail)); err != nil {
 		m.o.Log.Warn("the failure could not be recorded", "error", errs.Trace(err))
 	}
-	m.settle(s)
 }
 
 // settle brings a service back to its record after a change that came to nothing.
@@ -446,18 +451,23 @@ func (s *service) retire(m *Manager, keep map[int64]bool) {
 			continue
 		}
 		delete(s.live, n)
-		s.leave(i)
-		s.leaving = append(s.leaving, i)
-		i.move(Drop)
-		m.work.Go(func() {
-			i.drain()
-			s.mu.Lock()
-			s.leaving = slices.DeleteFunc(s.leaving, func(other *instance) bool { return other == i })
-			s.bury(i)
-			s.mu.Unlock()
-			m.changed(s)
-		})
+		s.drop(m, i)
 	}
+}
+
+// drop frees an instance that is live no longer, when its requests have ended; s.mu is held.
+func (s *service) drop(m *Manager, i *instance) {
+	s.leave(i)
+	s.leaving = append(s.leaving, i)
+	i.move(Drop)
+	m.work.Go(func() {
+		i.drain()
+		s.mu.Lock()
+		s.leaving = slices.DeleteFunc(s.leaving, func(other *instance) bool { return other == i })
+		s.bury(i)
+		s.mu.Unlock()
+		m.changed(s)
+	})
 }
 
 // changed tells the console.

@@ -38,6 +38,8 @@ type Options struct {
 	Keep int
 	// MemoryLimit refuses to load what would take all versions together over it; 0 means no limit.
 	MemoryLimit units.Bytes
+	// Advice is what puts a model in service that is not; "`lineshaft deploy NAME` puts it there" where empty.
+	Advice string
 	// Tick is how often rates are sampled and failed loads looked at; 0 means 5 s.
 	Tick time.Duration
 }
@@ -214,7 +216,11 @@ func (m *Manager) missing(name string) error {
 	if m.closed.Load() {
 		return errs.Errorf(op, errs.Unavailable, "the server is stopping")
 	}
-	return errs.Errorf(op, errs.NotFound, "no model %q is in service; `lineshaft deploy %s` puts it there", clip(name), clip(name))
+	advice := m.o.Advice
+	if advice == "" {
+		advice = "`lineshaft deploy " + clip(name) + "` puts it there"
+	}
+	return errs.Errorf(op, errs.NotFound, "no model %q is in service; %s", clip(name), advice)
 }
 
 func clip(s string) string {
