@@ -16,6 +16,7 @@ import (
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/health"
+	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
@@ -61,10 +62,8 @@ func (s *Server) protocols() protocols {
 
 // rest is the handler of the REST port.
 func (p protocols) rest() http.Handler {
-	return tfserving.New(tfserving.Options{
-		Manager: p.manager, Authorize: p.mayServe, Load: p.load,
-		BodyLimit: p.body, UploadLimit: p.upload, Metrics: p.metrics, Guard: p.guard,
-	})
+	on := port.New(port.Options{Authorize: p.mayServe, BodyLimit: p.body, Guard: p.guard})
+	return on.Handler(tfserving.On(on, tfserving.Options{Manager: p.manager, Load: p.load, UploadLimit: p.upload, Metrics: p.metrics}), nil)
 }
 
 // calls is the server of the gRPC port, with a line for each service that answers there.

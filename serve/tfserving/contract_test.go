@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -110,9 +111,14 @@ func TestPathsMatchWithoutRegardToCaseAndFindVersionsAndLabels(t *testing.T) {
 	}
 }
 
-func TestStatusHasTheFormOfTensorFlowServing(t *testing.T) {
+func TestStatusHasTheFieldsOfTensorFlowServingAndOfOpenAI(t *testing.T) {
 	p := open(t)
 	want := `{
+ "id": "r",
+ "object": "model",
+ "created": 0,
+ "owned_by": "user/ann",
+ "default_version": "2",
  "model_version_status": [
   {
    "version": "2",
@@ -133,7 +139,8 @@ func TestStatusHasTheFormOfTensorFlowServing(t *testing.T) {
  ]
 }
 `
-	if code, text := p.ask(t, "GET", "/v1/models/r", ""); code != 200 || text != want {
+	code, text := p.ask(t, "GET", "/v1/models/r", "")
+	if text = regexp.MustCompile(`"created": \d{10}`).ReplaceAllString(text, `"created": 0`); code != 200 || text != want {
 		t.Errorf("%d %s", code, text)
 	}
 	for path, version := range map[string]string{"/v1/models/r/versions/2": "2", "/v1/models/r/labels/prod": "1"} {

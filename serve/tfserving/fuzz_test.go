@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -93,8 +94,8 @@ func FuzzUpload(f *testing.F) {
 	f.Add("", []byte("plain"))
 	f.Fuzz(func(t *testing.T, kind string, body []byte) {
 		var got []byte
-		h := &handler{o: Options{
-			Authorize:   func(*http.Request, string, string) (string, error) { return "anonymous", nil },
+		p := port.New(port.Options{Authorize: func(*http.Request, string, string) (string, error) { return "anonymous", nil }})
+		h := On(p, Options{
 			UploadLimit: units.Bytes(1000),
 			Manager:     serve.New(serve.Options{}),
 			Load: func(_ context.Context, _, _, _ string, in io.Reader) (int64, error) {
@@ -102,7 +103,7 @@ func FuzzUpload(f *testing.F) {
 				got, err = io.ReadAll(in)
 				return 1, err
 			},
-		}}
+		})
 		r := httptest.NewRequest(http.MethodPost, "/v1/models/m:load?filename=a.h5", bytes.NewReader(body))
 		r.Header.Set("Content-Type", kind)
 		w := httptest.NewRecorder()

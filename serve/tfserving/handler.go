@@ -19,14 +19,11 @@
 package tfserving
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -35,6 +32,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/port"
 )
 
 // Options is what the handler works with.
@@ -53,32 +51,32 @@ type Options struct {
 
 type handler struct {
 	o       Options
+	port    *port.Port
 	metrics http.Handler
-	held    atomic.Int64 // bytes of bodies in memory
 }
 
-// New makes the handler of port 8501, guarded against foreign pages and hosts.
+// New makes the handler of a port that speaks this protocol alone, guarded against foreign pages and hosts.
 func New(o Options) http.Handler {
-	if o.BodyLimit == 0 {
-		o.BodyLimit = 64 * units.MiB
-	}
-	if o.InFlight == 0 {
-		o.InFlight = 8 * o.BodyLimit
-	}
+	p := port.New(port.Options{Authorize: o.Authorize, BodyLimit: o.BodyLimit, InFlight: o.InFlight, Guard: o.Guard})
+	return p.Handler(On(p, o), nil)
+}
+
+// On makes the handler of this protocol on a port that others share. Who may come in and ask, and how large bodies may
+// be, is the port's to say; those of the options are not looked at.
+func On(p *port.Port, o Options) http.Handler {
 	if o.UploadLimit == 0 {
 		o.UploadLimit = 8 * units.GiB
 	}
-	h := &handler{o: o}
+	h := &handler{o: o, port: p}
 	if o.Metrics != nil {
 		h.metrics = promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})
 	}
-	o.Guard.Refuse = func(w http.ResponseWriter, _ *http.Request, err error) { writeError(w, err) }
-	return web.Guard(h, o.Guard)
+	return h
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.route(w, r); err != nil {
-		writeError(w, err)
+		port.WriteError(w, err)
 	}
 }
 
@@ -97,7 +95,7 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) error {
 	case c.verb == "load" && post && c.version == 0 && c.label == "":
 		return h.serveLoad(w, r, c.model)
 	case (c.verb == "classify" || c.verb == "regress") && post:
-		if _, err := h.o.Authorize(r, "predict", c.model); err != nil {
+		if _, err := h.port.Authorize(r, "predict", c.model); err != nil {
 			return err
 		}
 		return errs.Errorf(op, errs.Invalid, "model %q has no signature for %s: its one signature, %q, is for predict", clip(c.model), c.verb, defaultSignature)
@@ -122,13 +120,13 @@ func (h *handler) other(w http.ResponseWriter, r *http.Request) error {
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case path == "/monitoring/prometheus/metrics" && get && h.metrics != nil:
-		if _, err := h.o.Authorize(r, "read", ""); err != nil {
+		if _, err := h.port.Authorize(r, "read", ""); err != nil {
 			return err
 		}
 		h.metrics.ServeHTTP(w, r)
 		return nil
 	case path == "/healthz" && get:
-		return writeJSON(w, map[string]string{"status": "ok"})
+		return port.WriteJSON(w, map[string]string{"status": "ok"})
 	case strings.HasPrefix(path, "/v1/"):
 		return malformed(r)
 	}
@@ -198,29 +196,4 @@ func word(s string) (w, rest string) {
 		return s[:i], s[i:]
 	}
 	return s, ""
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return errs.E("tfserving.writeJSON", errs.Other, err)
-	}
-	w.Header()["Content-Type"] = jsonType
-	_, _ = w.Write(append(b, '\n')) // the client may be gone
-	return nil
-}
-
-// writeError answers with TensorFlow Serving's form of an error.
-func writeError(w http.ResponseWriter, err error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	_ = enc.Encode(map[string]string{"error": err.Error()}) // strings always encode
-	w.Header()["Content-Type"] = jsonType
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if errs.Is(err, errs.Unauthenticated) {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	w.WriteHeader(errs.KindOf(err).HTTPStatus())
-	_, _ = w.Write(b.Bytes())
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve/port"
 )
 
 // field is the form field that holds the file, as in curl -F "file=@model.h5".
@@ -20,7 +21,7 @@ const formRoom = 1 << 20
 // serveLoad answers POST /v1/models/M:load with a form that holds a file, or with the file itself and ?filename=. The
 // bytes go from the connection to Options.Load as they come; nothing is kept on the way.
 func (h *handler) serveLoad(w http.ResponseWriter, r *http.Request, model string) error {
-	actor, err := h.o.Authorize(r, "load", model)
+	actor, err := h.port.Authorize(r, "load", model)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (h *handler) serveLoad(w http.ResponseWriter, r *http.Request, model string
 			}
 		}
 	}
-	return writeJSON(w, answer)
+	return port.WriteJSON(w, answer)
 }
 
 // file finds the file in a request: its name and its bytes.

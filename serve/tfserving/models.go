@@ -6,6 +6,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -30,7 +31,7 @@ func statusOf(v serve.VersionStatus) versionStatus {
 
 // serveStatus answers GET /v1/models/M[/versions/N|/labels/L].
 func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request, to target) error {
-	if _, err := h.o.Authorize(r, "read", to.model); err != nil {
+	if _, err := h.port.Authorize(r, "read", to.model); err != nil {
 		return err
 	}
 	s, err := h.o.Manager.Get(to.model)
@@ -54,7 +55,10 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request, to target)
 	if len(all) == 0 {
 		return errs.Errorf("tfserving.status", errs.NotFound, "model %q has no version %d in service; GET /v1/models/%s lists them", to.model, to.version, to.model)
 	}
-	return writeJSON(w, map[string]any{"model_version_status": all})
+	if to.version != 0 {
+		return port.WriteJSON(w, map[string]any{"model_version_status": all})
+	}
+	return port.WriteJSON(w, listedOf(s, all)) // the whole model: OpenAI's clients ask for it by the same path
 }
 
 type dim struct {
@@ -81,7 +85,7 @@ func infoOf(t tensor.Spec, name string) map[string]tensorInfo {
 
 // serveMetadata answers GET …/metadata.
 func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to target) error {
-	if _, err := h.o.Authorize(r, "read", to.model); err != nil {
+	if _, err := h.port.Authorize(r, "read", to.model); err != nil {
 		return err
 	}
 	lease, err := h.o.Manager.Acquire(to.model, to.version, to.label)
@@ -90,7 +94,7 @@ func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to targe
 	}
 	defer lease.Release()
 	sig := lease.Signature()
-	return writeJSON(w, map[string]any{
+	return port.WriteJSON(w, map[string]any{
 		"model_spec": map[string]string{"name": to.model, "signature_name": "", "version": strconv.FormatInt(lease.Version(), 10)},
 		"metadata": map[string]any{"signature_def": map[string]any{
 			"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
@@ -103,7 +107,7 @@ func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to targe
 	})
 }
 
-// listed is a model in the list: OpenAI's fields, and the versions.
+// listed is a model as OpenAI's and TensorFlow Serving's clients both understand it.
 type listed struct {
 	ID       string          `json:"id"`
 	Object   string          `json:"object"`
@@ -113,31 +117,36 @@ type listed struct {
 	Versions []versionStatus `json:"model_version_status"`
 }
 
+func listedOf(s serve.Service, versions []versionStatus) listed {
+	l := listed{ID: s.Model, Object: "model", Created: s.Created.Unix(), OwnedBy: s.Actor, Versions: versions}
+	if s.Default != 0 {
+		l.Default = strconv.FormatInt(s.Default, 10)
+	}
+	return l
+}
+
 // serveList answers GET /v1/models with what the caller may read.
 func (h *handler) serveList(w http.ResponseWriter, r *http.Request) error {
 	all := []listed{}
 	var refused error
 	services := h.o.Manager.List()
 	for _, s := range services {
-		if _, err := h.o.Authorize(r, "read", s.Model); err != nil {
+		if _, err := h.port.Authorize(r, "read", s.Model); err != nil {
 			refused = err
 			continue
 		}
-		l := listed{ID: s.Model, Object: "model", Created: s.Created.Unix(), OwnedBy: s.Actor, Versions: []versionStatus{}}
-		if s.Default != 0 {
-			l.Default = strconv.FormatInt(s.Default, 10)
-		}
+		versions := []versionStatus{}
 		for _, v := range s.Versions {
-			l.Versions = append(l.Versions, statusOf(v))
+			versions = append(versions, statusOf(v))
 		}
-		all = append(all, l)
+		all = append(all, listedOf(s, versions))
 	}
 	if len(services) == 0 {
-		_, refused = h.o.Authorize(r, "read", "")
+		_, refused = h.port.Authorize(r, "read", "")
 	}
 	// Who has no credentials at all is told so; who may read none of the models gets an empty list.
 	if errs.Is(refused, errs.Unauthenticated) {
 		return refused
 	}
-	return writeJSON(w, map[string]any{"object": "list", "data": all})
+	return port.WriteJSON(w, map[string]any{"object": "list", "data": all})
 }

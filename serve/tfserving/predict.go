@@ -1,17 +1,13 @@
 package tfserving
 
 import (
-	"compress/gzip"
 	"context"
-	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
@@ -94,95 +90,21 @@ func (r *room) answer(ctx context.Context, lease serve.Lease, body, dst []byte) 
 	return appendAnswer(dst, y.Float32s(), req.rows, y.Shape[1:], req.columnar), nil
 }
 
-// readBody reads the whole body into r.body; over the limit it is errs.TooLarge before more than the limit is held.
-func (r *room) readBody(req *http.Request, limit units.Bytes) error {
-	const op = "tfserving.readBody"
-	if req.ContentLength > int64(limit) {
-		return tooLarge(op, limit)
-	}
-	r.body = r.body[:0]
-	if n := req.ContentLength; n > 0 {
-		r.body = slices.Grow(r.body, int(min(n, 1<<20)))
-	}
-	for {
-		if len(r.body) == cap(r.body) {
-			r.body = slices.Grow(r.body, 512)
-		}
-		n, err := req.Body.Read(r.body[len(r.body):cap(r.body)])
-		r.body = r.body[:len(r.body)+n]
-		switch {
-		case len(r.body) > int(limit):
-			return tooLarge(op, limit)
-		case err == io.EOF: // Read returns it bare
-			return nil
-		case err != nil:
-			return errs.Errorf(op, errs.Invalid, "the body did not arrive whole: %v", err)
-		case int64(len(r.body)) == req.ContentLength:
-			return nil
-		}
-	}
-}
-
-func tooLarge(op string, limit units.Bytes) error {
-	return errs.Errorf(op, errs.TooLarge, "the body is larger than %s (body-limit in the configuration): send fewer rows at a time", limit)
-}
-
-// reserve counts the body to those in memory, and refuses it where they would be too many: each is within its limit,
-// but a thousand at once are not.
-func (h *handler) reserve(req *http.Request) (int64, error) {
-	n := req.ContentLength
-	if n < 0 || n > int64(h.o.BodyLimit) {
-		n = int64(h.o.BodyLimit)
-	}
-	if h.held.Add(n) > int64(h.o.InFlight) {
-		h.held.Add(-n)
-		return 0, errs.Errorf("tfserving.reserve", errs.Exhausted, "requests under way hold their limit of %s: try again, or send fewer rows at a time", h.o.InFlight)
-	}
-	return n, nil
-}
-
-// decoded lets the body be read plain, whatever it came as.
-func decoded(req *http.Request) error {
-	const op = "tfserving.decoded"
-	switch as := req.Header.Get("Content-Encoding"); as {
-	case "", "identity":
-		return nil
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(req.Body)
-		if err != nil {
-			return errs.Errorf(op, errs.Invalid, "the header Content-Encoding says gzip, and the body is none: %v", err)
-		}
-		req.Body, req.ContentLength = inflated{z, req.Body}, -1
-		return nil
-	default:
-		return errs.Errorf(op, errs.Invalid, "the body comes in the encoding %q: send it plain, or with Content-Encoding: gzip", as)
-	}
-}
-
-// inflated reads what a gzip body holds.
-type inflated struct {
-	io.Reader
-	io.Closer
-}
-
 var jsonType = []string{"application/json"}
 
 // servePredict answers POST …:predict.
 func (h *handler) servePredict(w http.ResponseWriter, req *http.Request, to target) error {
-	if _, err := h.o.Authorize(req, "predict", to.model); err != nil {
+	if _, err := h.port.Authorize(req, "predict", to.model); err != nil {
 		return err
 	}
-	if err := decoded(req); err != nil {
-		return err
-	}
-	held, err := h.reserve(req)
+	held, err := h.port.Open(req)
 	if err != nil {
 		return err
 	}
-	defer h.held.Add(-held)
+	defer h.port.Close(held)
 	r := rooms.Get().(*room)
 	defer r.put()
-	if err := r.readBody(req, h.o.BodyLimit); err != nil {
+	if r.body, err = h.port.Read(req, r.body[:0], 0); err != nil {
 		return err
 	}
 	if r.out, err = r.predict(req.Context(), h.o.Manager, to, r.body, r.out[:0]); err != nil {
