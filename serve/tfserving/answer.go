@@ -1,9 +1,6 @@
 package tfserving
 
-import (
-	"math"
-	"strconv"
-)
+import "github.com/lineshaft/lineshaft/serve/number"
 
 // appendAnswer writes rows answers of a shape as TensorFlow Serving does: nested lists under "predictions", or under
 // "outputs" where the request had columns. The one output goes without its name.
@@ -25,7 +22,7 @@ func appendAnswer(b []byte, y []float32, rows int, shape []int, columnar bool) [
 
 func appendTensor(b []byte, y []float32, shape []int) []byte {
 	if len(shape) == 0 {
-		return appendFloat(b, y[0])
+		return number.AppendFloat(b, float64(y[0]), 32)
 	}
 	b = append(b, '[')
 	size := len(y) / shape[0]
@@ -36,26 +33,4 @@ func appendTensor(b []byte, y []float32, shape []int) []byte {
 		b = appendTensor(b, y[i*size:(i+1)*size], shape[1:])
 	}
 	return append(b, ']')
-}
-
-// appendFloat writes the shortest decimal that reads back as v. Whole numbers get ".0", so that a reader sees that
-// they are not integers; what JSON cannot say is written NaN, Infinity, -Infinity.
-func appendFloat(b []byte, v float32) []byte {
-	f := float64(v)
-	switch {
-	case f != f:
-		return append(b, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(b, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(b, "-Infinity"...)
-	}
-	from := len(b)
-	b = strconv.AppendFloat(b, f, 'g', -1, 32)
-	for _, c := range b[from:] {
-		if c == '.' || c == 'e' {
-			return b
-		}
-	}
-	return append(b, ".0"...)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve/number"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -257,7 +258,7 @@ func (s *scanner) numbers(want int) error {
 			at += 4
 			continue
 		}
-		v, end, ok := number(b, at)
+		v, end, ok := number.Float32(b, at)
 		if end == at || !ok || n == want {
 			s.at = at
 			return s.badNumber(n, want, end == at)
@@ -380,7 +381,7 @@ func (s *scanner) skip(depth int) error {
 			}
 		}
 	}
-	_, end, _ := number(s.b, s.at)
+	_, end, _ := number.Float32(s.b, s.at)
 	if end == s.at {
 		return s.fault("%s where a value is needed", s.what())
 	}

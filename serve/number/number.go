@@ -1,4 +1,10 @@
-package tfserving
+// Package number reads and writes numbers as JSON has them, to and from the elements of tensors. It is where the
+// protocols that speak JSON spend most of their time.
+//
+// It takes JSON's numbers (RFC 8259) and, where the type has them, NaN, Infinity and -Infinity, as TensorFlow Serving
+// and Python's json do. A reader gives where the number ends, at where there is none, and false for one that the type
+// cannot hold.
+package number
 
 import (
 	"math"
@@ -7,17 +13,15 @@ import (
 	"unsafe"
 )
 
-// Numbers are read as the nearest float32, rounded once. Most are decided by one division of exact operands; the rest
-// goes to strconv.
+// A float32 is rounded once. Most are decided by one division of exact operands; the rest goes to strconv.
 
 // pow10 holds the powers of ten that fit 64 bits.
 var pow10 = [20]uint64{
 	1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
 }
 
-// number reads a JSON number, NaN, Infinity or -Infinity at b[at:]. It gives where the number ends; at where there is
-// none; and false for one that no float32 is near to.
-func number(b []byte, at int) (v float32, end int, ok bool) {
+// Float32 reads the nearest float32; false for a number that none is near to.
+func Float32(b []byte, at int) (v float32, end int, ok bool) {
 	i, negative := at, false
 	if i < len(b) && b[i] == '-' {
 		negative = true

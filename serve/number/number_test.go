@@ -1,4 +1,4 @@
-package tfserving
+package number
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 func same(t *testing.T, text string) {
 	t.Helper()
 	want, err := strconv.ParseFloat(text, 32)
-	got, end, ok := number([]byte(text), 0)
+	got, end, ok := Float32([]byte(text), 0)
 	if end != len(text) || ok != (err == nil) || ok && math.Float32bits(got) != math.Float32bits(float32(want)) {
 		t.Errorf("%s: %v (%#x), end %d, %v; want %v (%#x)", text, got, math.Float32bits(got), end, ok, want, math.Float32bits(float32(want)))
 	}
@@ -55,12 +55,12 @@ func TestNumbersAreTheNearestFloat32(t *testing.T) {
 
 func TestWhatIsNoNumberIsNotReadAsOne(t *testing.T) {
 	for _, text := range []string{"", "-", "+1", ".5", "01", "-01", "1.", "1.e5", "1e", "1e+", "abc", "nan", "-NaN", "Inf", "--1", "\"1\"", "[", "true"} {
-		if v, end, _ := number([]byte(text), 0); end != 0 {
+		if v, end, _ := Float32([]byte(text), 0); end != 0 {
 			t.Errorf("%q is read as %v up to %d", text, v, end)
 		}
 	}
 	for text, want := range map[string]float64{"NaN": math.NaN(), "Infinity": math.Inf(1), "-Infinity": math.Inf(-1)} {
-		v, end, ok := number([]byte(text+","), 0)
+		v, end, ok := Float32([]byte(text+","), 0)
 		if !ok || end != len(text) || fmt.Sprint(v) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, %d, %v", text, v, end, ok)
 		}
@@ -72,7 +72,7 @@ func FuzzNumber(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v, end, ok := number(b, 0)
+		v, end, ok := Float32(b, 0)
 		if end < 0 || end > len(b) {
 			t.Fatalf("%q ends at %d", b, end)
 		}
