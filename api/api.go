@@ -163,6 +163,7 @@ func (s *server) register() {
 	s.dataRoutes()
 	s.codeRoutes()
 	s.serviceRoutes()
+	s.releaseRoutes()
 	s.fleetRoutes()
 	s.reservationRoutes()
 	s.controlRoutes()

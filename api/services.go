@@ -15,6 +15,7 @@ type Services interface {
 	Get(model string) (serve.Service, error)
 	Deploy(ctx context.Context, actor, model string, version int64) (serve.Service, error)
 	Undeploy(ctx context.Context, actor, model string) error
+	Releases
 }
 
 // Deployment asks for a version of a model in service: by number, by alias, or, with neither, the newest.

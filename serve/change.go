@@ -10,6 +10,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/release"
 )
 
 // This file changes what is in service. The rules:
@@ -26,7 +27,11 @@ func (m *Manager) Deploy(ctx context.Context, actor, name string, version int64)
 	if err != nil {
 		return Service{}, err
 	}
-	return m.put(ctx, actor, "service.deployed", v, func(r *Record) {
+	return m.put(ctx, actor, "service.deployed", v, func(s *service, r *Record) {
+		r.end(s, release.Replaced, nil, actor, m.o.Clock.Now())
+		if r.Version != v.Version {
+			r.Previous = r.Version
+		}
 		r.Version, r.Added = v.Version, nil
 	})
 }
@@ -34,7 +39,7 @@ func (m *Manager) Deploy(ctx context.Context, actor, name string, version int64)
 // Add puts a version in service beside the others and returns when it answers. Of the versions that were added the
 // newest few stay. It moves no alias.
 func (m *Manager) Add(ctx context.Context, actor string, v model.Version) (Service, error) {
-	return m.put(ctx, actor, "service.added", v, func(r *Record) {
+	return m.put(ctx, actor, "service.added", v, func(_ *service, r *Record) {
 		if v.Version == r.Version {
 			return
 		}
@@ -46,7 +51,7 @@ func (m *Manager) Add(ctx context.Context, actor string, v model.Version) (Servi
 }
 
 // put changes the record of v's model and brings the service to it.
-func (m *Manager) put(ctx context.Context, actor, kind string, v model.Version, edit func(*Record)) (Service, error) {
+func (m *Manager) put(ctx context.Context, actor, kind string, v model.Version, edit func(*service, *Record)) (Service, error) {
 	s, err := m.hold(ctx, v.Model, nil)
 	if err != nil {
 		return Service{}, err
@@ -59,7 +64,7 @@ func (m *Manager) put(ctx context.Context, actor, kind string, v model.Version, 
 			r.Model, r.Created = v.Model, now
 		}
 		r.Actor, r.Updated = actor, now
-		edit(&r)
+		edit(s, &r)
 		if !slices.Contains(r.wanted(), v.Version) {
 			return s.show(now), nil // newer ones were added while it came
 		}
@@ -267,6 +272,9 @@ func (r Record) wanted() []int64 {
 	if r.Version != 0 {
 		all = append(all, r.Version)
 	}
+	if r.Release != nil {
+		all = append(all, r.Release.Stable, r.Release.Candidate)
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -280,9 +288,13 @@ func (m *Manager) reconcile(s *service) {
 	for _, n := range s.record.wanted() {
 		keep[n] = true
 		if i := s.live[n]; i != nil {
-			next.fallback = i // the highest comes last
+			if r := s.record.Release; r == nil || r.Candidate != n || next.fallback == nil && r.Mode != release.Shadow {
+				next.fallback = i // the highest comes last
+			}
 		}
 	}
+	m.follow(s)
+	s.lead(next)
 	for label, n := range m.aliases(s, old) {
 		i := s.live[n]
 		if i == nil {

@@ -86,7 +86,8 @@ func (i *instance) drain() {
 
 // Lease is a version held for one request: it is not freed before Release.
 type Lease struct {
-	i *instance
+	i   *instance
+	arm *stats // of a release, where the request was dealt out; else nil
 }
 
 // Version is the version that answers.
@@ -104,7 +105,12 @@ func (l Lease) Run(ctx context.Context, c *Call) error {
 }
 
 // Observe counts a request that took d.
-func (l Lease) Observe(d time.Duration, failed bool) { l.i.stats.observe(d, failed) }
+func (l Lease) Observe(d time.Duration, failed bool) {
+	l.i.stats.observe(d, failed)
+	if l.arm != nil {
+		l.arm.observe(d, failed)
+	}
+}
 
 // Release gives the version back.
 func (l Lease) Release() { l.i.release() }

@@ -15,6 +15,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/serve/release"
 )
 
 const (
@@ -99,11 +100,15 @@ type service struct {
 	sampled []totals    // oldest first
 	tried   int         // retries of versions that are wanted and not there
 	due     time.Time   // of the next
+
+	rollout   *rollout        // of the record's release; replaced with change held
+	releasing release.Release // that the rollout follows
 }
 
 // routes is how requests find a version. It is never changed, only replaced.
 type routes struct {
 	fallback *instance            // for a caller who names neither version nor label
+	split    *split               // deals such callers out to fallback and a candidate; else nil
 	versions map[int64]*instance  // AVAILABLE ones
 	labels   map[string]*instance // by alias
 	why      string               // why nothing is there, where nothing is
@@ -193,12 +198,12 @@ func (m *Manager) Acquire(name string, version int64, label string) (Lease, erro
 		if !ok {
 			return Lease{}, m.missing(name)
 		}
-		i, err := s.routes.Load().find(name, version, label)
+		l, err := s.routes.Load().find(name, version, label)
 		if err != nil {
 			return Lease{}, err
 		}
-		if i.acquire() {
-			return Lease{i}, nil
+		if l.i.acquire() {
+			return l, nil
 		}
 		// It was retired since the routes were read, and routes are replaced before that: read them again.
 	}
@@ -230,29 +235,34 @@ func clip(s string) string {
 	return s
 }
 
-func (r *routes) find(name string, version int64, label string) (*instance, error) {
+func (r *routes) find(name string, version int64, label string) (Lease, error) {
 	const op = "serve.Acquire"
 	switch {
 	case label != "":
 		if i, ok := r.labels[label]; ok {
-			return i, nil
+			return Lease{i: i}, nil
 		}
-		return nil, errs.Errorf(op, errs.Invalid, "model %q has no version with the label %q in service; labels: %s",
+		return Lease{}, errs.Errorf(op, errs.Invalid, "model %q has no version with the label %q in service; labels: %s",
 			name, clip(label), listed(slices.Sorted(maps.Keys(r.labels))))
 	case version != 0:
 		if i, ok := r.versions[version]; ok {
-			return i, nil
+			return Lease{i: i}, nil
 		}
-		return nil, errs.Errorf(op, errs.NotFound, "model %q has no version %d in service; versions: %s",
+		return Lease{}, errs.Errorf(op, errs.NotFound, "model %q has no version %d in service; versions: %s",
 			name, version, listed(slices.Sorted(maps.Keys(r.versions))))
+	case r.split != nil:
+		if r.split.deal() {
+			return Lease{i: r.split.candidate, arm: &r.split.arms[1]}, nil
+		}
+		return Lease{i: r.fallback, arm: &r.split.arms[0]}, nil
 	case r.fallback != nil:
-		return r.fallback, nil
+		return Lease{i: r.fallback}, nil
 	}
 	why := r.why
 	if why == "" {
 		why = "it is still being loaded: try again"
 	}
-	return nil, errs.Errorf(op, errs.Unavailable, "model %q has no version that answers: %s", name, why)
+	return Lease{}, errs.Errorf(op, errs.Unavailable, "model %q has no version that answers: %s", name, why)
 }
 
 func listed[T any](all []T) string {
@@ -288,6 +298,7 @@ func (s *service) show(now time.Time) Service {
 	out := Service{
 		Model: s.name, Version: s.record.Version, Versions: []VersionStatus{},
 		Actor: s.record.Actor, Created: s.record.Created, Updated: s.record.Updated,
+		Release: s.showRelease(), Last: s.record.Last, Previous: s.record.Previous,
 	}
 	r := s.routes.Load()
 	if r.fallback != nil {
@@ -347,5 +358,6 @@ func (m *Manager) sample() {
 		}
 		s.sampled = append(s.sampled, s.totals(now))
 		s.mu.Unlock()
+		m.judge(s)
 	}
 }

@@ -8,7 +8,8 @@
 // the whole of it, Add adds to it. Versions that an alias of the registry points to are loaded as well while the model
 // is in service, so that the alias answers as a label; they answer by label or number only, so that moving an alias
 // never changes what a caller without one gets. Such a caller gets the highest version that is AVAILABLE among the
-// deployed and added ones, as in TensorFlow Serving.
+// deployed and added ones, as in TensorFlow Serving. While a release leads from one version to another (rollout.go), such
+// callers are dealt out to the two.
 //
 //	m := serve.New(serve.Options{Store: db, Models: registry, Runtime: runtime.New(runtime.Options{})})
 //	go m.Run(ctx) // loads what was deployed before
@@ -30,6 +31,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/release"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -47,6 +49,10 @@ type Service struct {
 	Actor    string          `json:"actor"`
 	Created  time.Time       `json:"created"`
 	Updated  time.Time       `json:"updated"`
+
+	Release  *release.Release `json:"release,omitempty"`      // under way
+	Last     *release.Ended   `json:"last_release,omitempty"` // the last one that ended
+	Previous int64            `json:"previous,omitempty"`     // version that answered before the deployed one
 }
 
 // VersionStatus is one version of a model in service.
@@ -69,6 +75,10 @@ type Record struct {
 	Actor   string    `json:"actor"`
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
+
+	Release  *release.Release `json:"release,omitempty"`
+	Last     *release.Ended   `json:"last_release,omitempty"`
+	Previous int64            `json:"previous,omitempty"` // that was deployed before Version
 }
 
 // Store keeps the records.

@@ -65,6 +65,7 @@ func millis(ms float64) string {
 func (e *env) serviceDetails(w io.Writer, s serve.Service) {
 	e.details(w, "model", s.Model, "requests", thousands(s.Requests), "errors", thousands(s.Errors), "per second", rate(s.RPS),
 		"p50", millis(s.P50Ms), "p99", millis(s.P99Ms), "since", e.when(s.Created))
+	e.releaseDetails(w, s)
 	fmt.Fprintln(w)
 	t := newTable("no versions", "VERSION>", "STATE", "LABELS", "MEMORY>", "REQUESTS>", "ERRORS>", "LOADED>", "ERROR")
 	for _, v := range s.Versions {
