@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -81,6 +82,9 @@ func WriteError(w http.ResponseWriter, err error) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	if errs.Is(err, errs.Unauthenticated) {
 		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if seconds, ok := errs.RetrySeconds(err); ok {
+		h.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	w.WriteHeader(errs.KindOf(err).HTTPStatus())
 	_, _ = w.Write(b.Bytes())

@@ -16,12 +16,14 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
@@ -109,7 +111,8 @@ func header(ctx context.Context, key string) string {
 	return ""
 }
 
-// Error gives an error gRPC's code for its kind, as TensorFlow Serving uses them; one that has a code keeps it.
+// Error gives an error gRPC's code for its kind, as TensorFlow Serving uses them, and RetryInfo where trying again makes
+// sense after a known time; one that has a code keeps it.
 func Error(err error) error {
 	if err == nil {
 		return nil
@@ -117,7 +120,13 @@ func Error(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}
-	return status.Error(Code(errs.KindOf(err)), err.Error())
+	s := status.New(Code(errs.KindOf(err)), err.Error())
+	if after, ok := errs.Retry(err); ok {
+		if told, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}); err == nil {
+			s = told
+		}
+	}
+	return s.Err()
 }
 
 // Code is gRPC's code for a kind of error.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,6 +25,10 @@ func TestAnErrorHasTheCodeOfItsKind(t *testing.T) {
 		if s := status.Convert(err); s.Code() != want || s.Message() != "what was wrong" {
 			t.Errorf("%s: %v", kind, err)
 		}
+	}
+	busy := errs.RetryAfter(errs.Errorf("op", errs.Exhausted, "too busy"), 1500*time.Millisecond)
+	if d := status.Convert(rpc.Error(busy)).Details(); len(d) != 1 || d[0].(*errdetails.RetryInfo).RetryDelay.AsDuration() != 1500*time.Millisecond {
+		t.Errorf("%v", d)
 	}
 	if rpc.Error(nil) != nil {
 		t.Error("no error became one")
