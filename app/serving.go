@@ -15,6 +15,7 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/health"
 	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/rpc"
@@ -31,7 +32,7 @@ func (s *Server) openServing(context.Context, Options) error {
 		}
 	}
 	s.serving = serve.New(serve.Options{
-		Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
+		Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
 	})
 	s.registry.Aliased = s.serving.SyncAliases
 	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {

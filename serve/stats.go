@@ -95,3 +95,33 @@ func (t *totals) percentile(before *totals, p float64) float64 {
 	}
 	return 0
 }
+
+// Histogram counts times in buckets of a quarter of an octave, from a microsecond to about two minutes. Its owner guards
+// it. The zero value is ready.
+type Histogram struct {
+	N      int64
+	Nanos  int64 // sum of all times
+	Counts [buckets]int64
+}
+
+// Observe counts a time.
+func (h *Histogram) Observe(d time.Duration) {
+	h.N++
+	h.Nanos += int64(d)
+	h.Counts[bucketOf(d)]++
+}
+
+// Add counts what another counted.
+func (h *Histogram) Add(o *Histogram) {
+	h.N += o.N
+	h.Nanos += o.Nanos
+	for b := range o.Counts {
+		h.Counts[b] += o.Counts[b]
+	}
+}
+
+// PercentileMs is in milliseconds, within a tenth.
+func (h *Histogram) PercentileMs(p float64) float64 {
+	t := totals{latency: h.Counts}
+	return t.percentile(&totals{}, p)
+}

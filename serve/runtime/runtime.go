@@ -1,9 +1,8 @@
 // Package runtime answers with the networks of nn: the runtime inside the server process.
 //
-// Every version has a few predictors, at most one for each core, each with its own buffers over the same weights. A
-// request that finds one free computes at once. Requests of a few rows that come while others wait are joined into one
-// batch, because the product of a few rows with a matrix costs little more than that of one: the weights are read from
-// memory once. Joining never waits for more requests to come, it only takes those that are there.
+// Every version has a few predictors, at most one for each core, each with its own buffers over the same weights, behind
+// the queue of serve/batch. Requests of a few rows that come while others wait are joined into one batch, because the
+// product of a few rows with a matrix costs little more than that of one: the weights are read from memory once.
 //
 // Rows are independent of each other, so that an answer does not depend on what it was joined with, except for the
 // last bits of its sums: the kernels add in another order for one row than for many.
@@ -11,23 +10,25 @@ package runtime
 
 import (
 	"context"
-	"fmt"
 	"io"
 	goruntime "runtime"
 	"slices"
+	"sync"
 
-	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // Options says how much runs at once.
 type Options struct {
-	Workers int // predictors of a version; 0: one for each core
-	Batch   int // rows of the largest batch; 0: 48
+	Workers  int            // predictors of a version; 0: one for each core
+	Batch    int            // rows of the largest batch; 0: 48
+	Cores    *batch.Cores   // shared with other models; nil: with nobody
+	Batching serve.Batching // of every version, until it is changed
 }
 
 // Runtime loads Keras files.
@@ -73,23 +74,20 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // Serve answers with a network that is in memory. The network is the runtime's from then on.
-func (rt *Runtime) Serve(net *nn.Network) (*Network, error) {
-	n := &Network{net: net, batch: rt.o.Batch, workers: rt.o.Workers}
-	n.sig = signature(net)
-	n.in, n.out = n.sig.Inputs[0].RowSize(), n.sig.Outputs[0].RowSize()
-	n.memory = int64(net.Size()) * 4
-	w, err := n.newWorker()
+func (rt *Runtime) Serve(net *nn.Network) (*batch.Batcher, error) {
+	n := &network{net: net, sig: signature(net), most: rt.o.Batch, parallel: rt.o.Workers, memory: int64(net.Size()) * 4}
+	p, err := nn.NewPredictor(net, n.most)
 	if err != nil {
 		return nil, err
 	}
-	n.free = append(n.free, w)
+	n.free = append(n.free, p)
 	// From here on the layers read the packed form of their kernels, which all predictors share: the other goes.
 	for _, l := range net.Layers {
 		if d, ok := l.(*nn.Dense); ok {
 			d.Params()[0].Value = nil
 		}
 	}
-	return n, nil
+	return batch.New(n, batch.Options{Cores: rt.o.Cores, MaxRows: rt.o.Batch, Batching: rt.o.Batching})
 }
 
 // signature names the tensors as Keras names them in a SavedModel: the input after the first layer, the output after
@@ -106,27 +104,50 @@ func rows(name string, shape []int) tensor.Spec {
 	return tensor.Spec{Name: name, Type: tensor.Float32, Shape: slices.Concat([]int{tensor.Any}, shape)}
 }
 
-// worker is a predictor with room for a joined batch.
-type worker struct {
-	p      *nn.Predictor
-	x, y   []float32
-	joined []*call
+// network is a network in memory with its predictors.
+type network struct {
+	net            *nn.Network
+	sig            serve.Signature
+	most, parallel int
+	memory         int64
+
+	mu   sync.Mutex
+	free []*nn.Predictor
 }
 
-func (n *Network) newWorker() (*worker, error) {
-	p, err := nn.NewPredictor(n.net, n.batch)
+func (n *network) Signature() serve.Signature { return n.sig }
+func (n *network) Parallel() int              { return n.parallel }
+func (n *network) MemoryBytes() int64         { return n.memory }
+
+// Close lets the weights go.
+func (n *network) Close() { n.net, n.free = nil, nil }
+
+// Run computes rows rows.
+func (n *network) Run(_ context.Context, in, out []tensor.Tensor, rows int) error {
+	p, err := n.take()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &worker{p: p, x: make([]float32, n.batch*n.in), y: make([]float32, n.batch*n.out)}, nil
+	var room [8]int
+	shape := append(append(room[:0], rows), n.sig.Outputs[0].RowShape()...)
+	out[0].Reset(tensor.Float32, shape...)
+	err = p.Predict(out[0].Float32s(), in[0].Float32s(), rows)
+	n.mu.Lock()
+	n.free = append(n.free, p)
+	n.mu.Unlock()
+	return err
 }
 
-// predict computes, and turns a fault in a kernel into an error: one bad version must not end the server.
-func (w *worker) predict(dst, x []float32, rows int) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errs.E("runtime.Predict", errs.Other, fmt.Errorf("the network failed while computing: %v", p))
-		}
-	}()
-	return w.p.Predict(dst, x, rows)
+// take gives a predictor. One that fails while it computes is not given back.
+func (n *network) take() (*nn.Predictor, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := len(n.free); k > 0 {
+		p := n.free[k-1]
+		n.free = n.free[:k-1]
+		return p, nil
+	}
+	return nn.NewPredictor(n.net, n.most)
 }
+
+var _ batch.Model = (*network)(nil)
