@@ -84,6 +84,17 @@ export type ServeState = 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END'
 export interface VersionStatus { version: number; state: ServeState; error?: string; labels?: string[] | null; loaded?: string; memory_bytes?: number; requests?: number; errors?: number }
 export interface Service {
   model: string; version?: number; default?: number; versions: VersionStatus[] | null; requests: number; errors: number; rps: number; p50_ms: number; p99_ms: number; created?: string;
+  release?: Release; last_release?: { release: Release; outcome: ReleaseOutcome; reasons?: string[] | null; actor: string; time: string }; previous?: number;
+}
+export type ReleaseMode = 'split' | 'canary' | 'blue-green' | 'shadow';
+export type ReleaseOutcome = 'promoted' | 'rolled_back' | 'replaced';
+export interface Tally { requests: number; bad: number }
+/** One thing that a canary is compared by. Evidence and needed are likelihood ratios, bound and margin parts of requests. */
+export interface ReleaseTest { name: string; stable: Tally; candidate: Tally; above_ms?: number; evidence: number; needed: number; bound: number; margin: number }
+export interface Release {
+  mode: ReleaseMode; stable: number; candidate: number; percent: number; steps?: number[] | null; rule?: object; actor: string; since: string; changed: string;
+  verdict?: { call: 'wait' | 'advance' | 'promote' | 'roll_back' | 'hold'; reasons: string[] | null; tests: ReleaseTest[] | null; looks: number; next: number };
+  copies?: { compared: number; dropped: number; failed: number; rows: number; agreed: number; max_abs: number; stable_ms: number; shadow_ms: number; error?: string };
 }
 
 export interface Node {

@@ -11,6 +11,7 @@ import { Ago, Card, Empty, Kpi, Problem, ServePill, Skeleton, useTitle } from '.
 import { Chart } from '../ui/Chart';
 import { DeployDialog, UndeployDialog, useDialog } from './serving/Dialogs';
 import { Pad } from './serving/Pad';
+import { ReleaseCard } from './serving/Release';
 import { TryJson } from './serving/TryJson';
 import { history, useSeen } from './serving/history';
 
@@ -76,6 +77,7 @@ function Loaded({ s }: { s: Record }) {
         <div className="b">{tab === 'draw' ? <Pad key={picked} model={s.model} version={picked} /> : <TryJson model={s.model} version={picked} />}</div>
       </Card>
       <Traffic model={s.model} />
+      <ReleaseCard s={s} />
       <Card title={t('models.versions')}>
         <div className="scroll">
           <table className="t">

@@ -46,7 +46,7 @@ export function DeployDialog({ model: given, close }: { model?: string; close: (
   );
 }
 
-function Versions({ model, version, change }: { model: string; version: string; change: (v: string) => void }) {
+export function Versions({ model, version, change }: { model: string; version: string; change: (v: string) => void }) {
   const { t } = useT();
   const m = useModel(model).data;
   const names = (v: number) => Object.entries(m?.aliases ?? {}).filter(([, n]) => n === v).map(([a]) => a);
