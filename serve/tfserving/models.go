@@ -34,29 +34,20 @@ func (h *handler) serveStatus(w http.ResponseWriter, r *http.Request, to target)
 	if _, err := h.port.Authorize(r, "read", to.model); err != nil {
 		return err
 	}
-	s, err := h.o.Manager.Get(to.model)
+	found, err := statuses(h.o.Manager, to)
 	if err != nil {
 		return err
 	}
-	if to.label != "" {
-		lease, err := h.o.Manager.Acquire(to.model, 0, to.label)
-		if err != nil {
-			return err
-		}
-		to.version = lease.Version()
-		lease.Release()
-	}
 	all := []versionStatus{}
-	for _, v := range s.Versions {
-		if to.version == 0 || v.Version == to.version {
-			all = append(all, statusOf(v))
-		}
+	for _, v := range found {
+		all = append(all, statusOf(v))
 	}
-	if len(all) == 0 {
-		return errs.Errorf("tfserving.status", errs.NotFound, "model %q has no version %d in service; GET /v1/models/%s lists them", to.model, to.version, to.model)
-	}
-	if to.version != 0 {
+	if to.version != 0 || to.label != "" {
 		return port.WriteJSON(w, map[string]any{"model_version_status": all})
+	}
+	s, err := h.o.Manager.Get(to.model)
+	if err != nil {
+		return err
 	}
 	return port.WriteJSON(w, listedOf(s, all)) // the whole model: OpenAI's clients ask for it by the same path
 }
@@ -75,12 +66,13 @@ type tensorInfo struct {
 	Name string `json:"name"`
 }
 
-func infoOf(t tensor.Spec, name string) map[string]tensorInfo {
-	i := tensorInfo{DType: "DT_FLOAT", Name: name}
+func infoOf(t tensor.Spec, name string) tensorInfo {
+	i := tensorInfo{DType: dtypeOf(t.Type).String(), Name: name}
+	i.Shape.Dim = []dim{}
 	for _, d := range t.Shape {
 		i.Shape.Dim = append(i.Shape.Dim, dim{Size: strconv.Itoa(d)})
 	}
-	return map[string]tensorInfo{t.Name: i}
+	return i
 }
 
 // serveMetadata answers GET …/metadata.
@@ -94,14 +86,21 @@ func (h *handler) serveMetadata(w http.ResponseWriter, r *http.Request, to targe
 	}
 	defer lease.Release()
 	sig := lease.Signature()
+	inputs, outputs := map[string]tensorInfo{}, map[string]tensorInfo{}
+	for i := range sig.Inputs {
+		inputs[sig.Inputs[i].Name] = infoOf(sig.Inputs[i], inputName(sig, i))
+	}
+	for i := range sig.Outputs {
+		outputs[sig.Outputs[i].Name] = infoOf(sig.Outputs[i], outputName(i))
+	}
 	return port.WriteJSON(w, map[string]any{
 		"model_spec": map[string]string{"name": to.model, "signature_name": "", "version": strconv.FormatInt(lease.Version(), 10)},
 		"metadata": map[string]any{"signature_def": map[string]any{
 			"@type": "type.googleapis.com/tensorflow.serving.SignatureDefMap",
 			"signature_def": map[string]any{defaultSignature: map[string]any{
-				"inputs":      infoOf(sig.Inputs[0], defaultSignature+"_"+sig.Inputs[0].Name+":0"),
-				"outputs":     infoOf(sig.Outputs[0], "StatefulPartitionedCall:0"),
-				"method_name": "tensorflow/serving/predict",
+				"inputs":      inputs,
+				"outputs":     outputs,
+				"method_name": predictMethod,
 			}},
 		}},
 	})
