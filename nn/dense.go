@@ -28,6 +28,9 @@ type Dense struct {
 	set          *kernel.Set
 	fwd, bwd     *kernel.Panels // kernel and its transpose, packed
 	dy           *kernel.Panels // of the whole batch, in a step
+
+	answers *kernel.Weights // shared by all predictors, while nothing learns
+	by      string          // the kernels that they were prepared for
 }
 
 // NewDense makes a layer of units outputs.
@@ -123,9 +126,45 @@ func (d *Dense) share(part, parts int) (lo, hi int) {
 	return share(d.in, unit, part, parts)
 }
 
+// prepare gives the weights to answer with. Where a trainer has the layer, whose weights change, they are made anew.
+func (d *Dense) prepare(set *kernel.Set) *kernel.Weights {
+	if d.answers != nil && d.by == set.Name && d.kernel.panels == nil {
+		return d.answers
+	}
+	values := d.kernel.Value
+	if p := d.kernel.panels; p != nil {
+		values = make([]float32, d.in*d.Units)
+		p.Unpack(values, p.Data)
+	}
+	var bias []float32
+	if d.bias != nil {
+		bias = d.bias.Value
+	}
+	w := set.NewWeights(d.in, d.Units, values, bias)
+	w.ReLU = d.act.name == "relu"
+	d.answers, d.by = w, set.Name
+	return w
+}
+
+// answer computes y with weights that were prepared.
+func (d *Dense) answer(c *Context, y, x []float32, m int) {
+	c.Kernels.Answer(c.Scratch, y, x, m, c.weights)
+	if c.weights.ReLU || d.act.name == "linear" {
+		return
+	}
+	for i := range m {
+		row := y[i*d.Units : (i+1)*d.Units]
+		d.act.forward(row, row)
+	}
+}
+
 // Forward computes y.
 func (d *Dense) Forward(c *Context, y, x []float32, rows int) {
 	m := rows * d.lead
+	if c.weights != nil {
+		d.answer(c, y, x, m)
+		return
+	}
 	z := y
 	if c.Training && d.act.needsInput {
 		z = c.save(m * d.Units)

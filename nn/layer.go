@@ -80,6 +80,8 @@ type Context struct {
 	// Fused says that the loss already gave the gradient before the last activation (softmax with cross-entropy).
 	Fused bool
 
+	weights *kernel.Weights // of a Dense layer that answers
+
 	first  int        // the number of the first row in the batch
 	random [16]uint64 // of Dropout
 	mask   []uint64

@@ -146,8 +146,8 @@ func NewPredictor(n *Network, maxRows int) (*Predictor, error) {
 	set, scratch := kernel.Best(), &kernel.Scratch{}
 	for i, l := range n.Layers {
 		p.ctx[i] = Context{Kernels: set, Scratch: scratch}
-		if d, ok := l.(*Dense); ok && (d.fwd == nil || d.set.Name != set.Name) {
-			d.pack(set, false)
+		if d, ok := l.(*Dense); ok {
+			p.ctx[i].weights = d.prepare(set)
 		}
 	}
 	p.buf[0], p.buf[1] = make([]float32, p.rows*widest), make([]float32, p.rows*widest)
@@ -171,6 +171,7 @@ func (p *Predictor) Predict(dst, x []float32, rows int) error {
 }
 
 func (p *Predictor) predict(dst, x []float32, rows int) {
+	p.ctx[0].Scratch.Turn()
 	from := x
 	for i, l := range p.net.Layers {
 		to := p.buf[i%2][:rows*p.widths[i+1]]

@@ -25,6 +25,10 @@ type Set struct {
 	tile func(h, k int, a *float32, rs, cs int, b, c *float32, ldc int, add bool)
 	// row computes c[NR] = or += a[k]·Bᵖ for one row.
 	row func(k int, a, b, c *float32, add bool)
+	// sparse computes c[NR] = Σ values·rows of a panel, n of them, which begin offsets bytes from b.
+	sparse func(n int, offsets *uint32, values, b, c *float32)
+	// fewRows is up to how many rows are answered one by one.
+	fewRows int
 
 	adam func(p, m, v, g []float32, c Adam)
 	drop func(y, x []float32, mask []uint64, state *[16]uint64, threshold uint32, scale float32)
@@ -125,6 +129,11 @@ func (s *Set) Transpose(p, src *Panels) {
 type Scratch struct {
 	a, c  []float32
 	parts []uint16
+
+	// Of answers:
+	offsets []uint32
+	values  []float32
+	back    bool // read panels from the last on
 }
 
 func grow(b []float32, n int) []float32 {

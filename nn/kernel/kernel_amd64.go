@@ -30,7 +30,7 @@ func avx2() *Set {
 			}
 			tile4x16(k, a, rs*4, cs*4, b, c, ldc*4, add)
 		},
-		row: row16,
+		row: row16, sparse: sparse16, fewRows: 2,
 		adam: func(p, m, v, g []float32, c Adam) {
 			n := len(g) &^ 7
 			if n > 0 {
@@ -67,7 +67,7 @@ func avx512() *Set {
 				tile4x32(k, a, rs*4, cs*4, b, c, ldc*4, add)
 			}
 		},
-		row: row32,
+		row: row32, sparse: sparse32, fewRows: 2,
 		adam: func(p, m, v, g []float32, c Adam) {
 			n := len(g) &^ 15
 			if n > 0 {
@@ -159,6 +159,14 @@ func row32(k int, a, b, c *float32, add bool)
 
 //go:noescape
 func row16(k int, a, b, c *float32, add bool)
+
+// sparse32 reads up to 16 offsets behind the last, and uses none of them.
+//
+//go:noescape
+func sparse32(n int, offsets *uint32, values, b, c *float32)
+
+//go:noescape
+func sparse16(n int, offsets *uint32, values, b, c *float32)
 
 //go:noescape
 func adam16(n int, p, m, v, grad *float32, c *Adam)

@@ -8,7 +8,7 @@ import (
 // Portable is plain Go, for any processor.
 func Portable() *Set {
 	return &Set{
-		Name: "portable", NR: 4, MR: 4, heights: []int{4}, tile: tileGo, row: rowGo, adam: adamGo, drop: dropGo,
+		Name: "portable", NR: 4, MR: 4, heights: []int{4}, tile: tileGo, row: rowGo, sparse: sparseGo, fewRows: 2, adam: adamGo, drop: dropGo,
 		biasReLU: biasReLUGo, reluBack: reluBackGo, add: addGo, masked: maskedGo, fromBytes: fromBytesGo, turn: turnGo,
 	}
 }
@@ -56,6 +56,20 @@ func rowGo(k int, a, b, c *float32, add bool) {
 			cp[j] = t[j]
 		}
 	}
+}
+
+func sparseGo(n int, offsets *uint32, values, b, c *float32) {
+	var t [4]float32
+	vp := unsafe.Slice(values, n)
+	for i, o := range unsafe.Slice(offsets, n) {
+		bv := (*[4]float32)(unsafe.Add(unsafe.Pointer(b), o))
+		v := vp[i]
+		t[0] += v * bv[0]
+		t[1] += v * bv[1]
+		t[2] += v * bv[2]
+		t[3] += v * bv[3]
+	}
+	copy(unsafe.Slice(c, 4), t[:])
 }
 
 func adamGo(p, m, v, g []float32, c Adam) {

@@ -8,6 +8,8 @@ package kernel
 
 // splitter is what a Set needs for that.
 type splitter struct {
+	// least is how many rows at least are answered so.
+	least int
 	// blocks computes C = or += A·B for a grid of blocks of 32×32.
 	blocks func(g *grid)
 	// row splits n elements, a multiple of 16.
