@@ -29,8 +29,10 @@ type Dense struct {
 	fwd, bwd     *kernel.Panels // kernel and its transpose, packed
 	dy           *kernel.Panels // of the whole batch, in a step
 
-	answers *kernel.Weights // shared by all predictors, while nothing learns
-	by      string          // the kernels that they were prepared for
+	form    Form             // of the kernel when answering
+	whole   kernel.Quantised // the kernel in Int8
+	answers *kernel.Weights  // shared by all predictors, while nothing learns
+	by      string           // the kernels that they were prepared for
 }
 
 // NewDense makes a layer of units outputs.
@@ -109,6 +111,7 @@ func (d *Dense) pack(set *kernel.Set, transpose bool) {
 
 // learn prepares for training: from here on the panels are the kernel, in which it learns.
 func (d *Dense) learn(set *kernel.Set, transpose bool) {
+	d.form, d.whole, d.answers = Float32, kernel.Quantised{}, nil
 	d.pack(set, transpose)
 	d.kernel.panels = d.fwd
 	set.Split(d.fwd, 0, d.in)
@@ -140,7 +143,19 @@ func (d *Dense) prepare(set *kernel.Set) *kernel.Weights {
 	if d.bias != nil {
 		bias = d.bias.Value
 	}
-	w := set.NewWeights(d.in, d.Units, values, bias)
+	var w *kernel.Weights
+	switch d.form {
+	case Int8:
+		w = set.NewInt8(d.in, d.Units, d.whole, bias)
+	case BFloat16:
+		half := make([]uint16, len(values))
+		for i, v := range values {
+			half[i] = kernel.ToBFloat16(v)
+		}
+		w = set.NewHalf(d.in, d.Units, half, bias)
+	default:
+		w = set.NewWeights(d.in, d.Units, values, bias)
+	}
 	w.ReLU = d.act.name == "relu"
 	d.answers, d.by = w, set.Name
 	return w

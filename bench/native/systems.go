@@ -137,6 +137,11 @@ func child(args []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if form, ok := map[string]nn.Form{"bf16": nn.BFloat16, "int8": nn.Int8}[args[2]]; ok {
+		if err := net.Shrink(form); err != nil {
+			return err
+		}
+	}
 	x, err := floats(args[1])
 	if err != nil {
 		return err

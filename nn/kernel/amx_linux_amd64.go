@@ -22,7 +22,7 @@ func amx() (*Set, bool) {
 	}
 	s := avx512()
 	s.Name = "amx"
-	s.split = &splitter{least: 16, blocks: blocksAMX, row: splitRow, pairs: splitPairs}
+	s.split = &splitter{least: 20, bytes: cpu.X86.HasAMXInt8, blocks: blocksAMX, row: splitRow, pairs: splitPairs}
 	return s, true
 }
 

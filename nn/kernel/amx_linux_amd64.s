@@ -38,6 +38,13 @@ GLOBL ·tiles<>(SB), RODATA|NOPTR, $64
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5; \
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd
 
+// The same of bytes, unsigned in T4 and T5, signed in T6 and T7.
+#define DOT4BYTES \
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xc4; \
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xcc; \
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x49; BYTE $0x5e; BYTE $0xd5; \
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x41; BYTE $0x5e; BYTE $0xdd
+
 // The results, at (DX)(R8*1) and (BX)(R8*1): p is 0x7b to load and 0x7a to store.
 #define RESULTS(p) \
 	BYTE $0xc4; BYTE $0xa2; BYTE $p; BYTE $0x4b; BYTE $0x04; BYTE $0x02; \
@@ -115,6 +122,12 @@ zero:
 	TILEZERO(3)
 
 loop:
+	MOVQ work+0(FP), AX
+	CMPQ grid_kind(AX), $1
+	JEQ  halves
+	JGT  bytes
+
+parts:
 	MOVQ SI, AX
 	MOVQ R10, BX
 	LOADA
@@ -146,8 +159,46 @@ loop:
 	ADDQ $2048, R11
 	ADDQ $2048, R12
 	DECQ CX
-	JNZ  loop
+	JNZ  parts
+	JMP  done
 
+	// B is of one part.
+halves:
+	MOVQ SI, AX
+	MOVQ R10, BX
+	LOADA
+	HIGH
+	DOT4
+	AHEADB(DI)
+	ADDQ part-56(SP), AX
+	ADDQ part-56(SP), BX
+	LOADA
+	DOT4
+	ADDQ part-56(SP), AX
+	ADDQ part-56(SP), BX
+	LOADA
+	DOT4
+	ADDQ $64, SI
+	ADDQ $64, R10
+	ADDQ $2048, DI
+	DECQ CX
+	JNZ  halves
+	JMP  done
+
+bytes:
+	MOVQ SI, AX
+	MOVQ R10, BX
+	LOADA
+	HIGH
+	DOT4BYTES
+	AHEADB(DI)
+	ADDQ $64, SI
+	ADDQ $64, R10
+	ADDQ $2048, DI
+	DECQ CX
+	JNZ  bytes
+
+done:
 	MOVQ R8, BX
 	SHLQ $4, BX
 	ADDQ DX, BX

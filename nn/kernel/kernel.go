@@ -40,6 +40,8 @@ type Set struct {
 	fromBytes func(dst []float32, src []byte, scale float32)
 	turn      func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 
+	integer integer
+
 	split *splitter // nil: products of float32 themselves
 }
 
@@ -134,6 +136,9 @@ type Scratch struct {
 	offsets []uint32
 	values  []float32
 	back    bool // read panels from the last on
+	bytes   []uint8
+	sums    []int32
+	wide    []float32
 }
 
 func grow(b []float32, n int) []float32 {

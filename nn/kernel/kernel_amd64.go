@@ -51,6 +51,7 @@ func avx2() *Set {
 		fromBytes: bytesBy(8, fromBytes8),
 		masked:    maskedBy(masked8),
 		turn:      turnBy8,
+		integer:   integer2(64, cpu.X86.HasAVXVNNI),
 	}
 }
 
@@ -88,6 +89,7 @@ func avx512() *Set {
 		fromBytes: bytesBy(16, fromBytes16),
 		masked:    maskedBy(masked16),
 		turn:      turnBy8,
+		integer:   integer512(),
 	}
 }
 

@@ -10,7 +10,9 @@ package kernel
 type splitter struct {
 	// least is how many rows at least are answered so.
 	least int
-	// blocks computes C = or += A·B for a grid of blocks of 32×32.
+	bytes bool // blocks multiplies bytes too
+	// blocks computes C = or += A·B for a grid of blocks of 32×32: of float32 in parts (kind 0), of A in parts with B in
+	// bfloat16 (1), or of bytes, unsigned with signed, to whole numbers (2).
 	blocks func(g *grid)
 	// row splits n elements, a multiple of 16.
 	row func(n int, src *float32, dst *uint16, partBytes int)
@@ -18,9 +20,11 @@ type splitter struct {
 	pairs func(n int, src *float32, ldBytes int, dst *uint16, partBytes int)
 }
 
-// grid is rows blocks below each other and panels beside each other, over chunks of 32 depths. Strides are in bytes.
+// grid is rows blocks below each other and panels beside each other, over chunks of 32 depths, 64 of bytes. Strides are in
+// bytes.
 type grid struct {
 	chunks, rows, panels  int
+	kind                  int
 	a                     *uint16
 	rowBytes, partBytes   int
 	b                     *uint16
@@ -135,6 +139,11 @@ func (s *Set) Left(sc *Scratch, m, k int, a []float32, rs, cs int, b *Panels) Le
 	if b.parts == nil {
 		return l
 	}
+	return s.splitLeft(sc, l)
+}
+
+func (s *Set) splitLeft(sc *Scratch, l Left) Left {
+	m, k, a, cs := l.m, l.k, l.a, l.cs
 	width, stride := padded(k), apart(k)
 	if cs != 1 { // a row's elements must lie together
 		sc.a = grow(sc.a, m*k)
@@ -166,6 +175,15 @@ func (s *Set) Left(sc *Scratch, m, k int, a []float32, rs, cs int, b *Panels) Le
 
 // mulSplit is Multiply for operands in parts.
 func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, ldc int, add bool) {
+	s.mulParts(sc, l, b, lo, hi, c, ldc, add, 3)
+}
+
+// mulParts is mulSplit for a B of so many parts.
+func (s *Set) mulParts(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, ldc int, add bool, parts int) {
+	kind := 0
+	if parts == 1 {
+		kind = 1
+	}
 	width, stride := padded(l.k), apart(l.k)
 	n := padded(l.m) * stride
 	rows, panels := l.m/chunk, min(hi, b.N/s.NR)-lo
@@ -175,9 +193,9 @@ func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, 
 			more = 1
 		}
 		g := grid{
-			chunks: min(passes, width-k0) / chunk, rows: rows, panels: panels,
+			kind: kind, chunks: min(passes, width-k0) / chunk, rows: rows, panels: panels,
 			a: &l.parts[k0], rowBytes: 2 * stride, partBytes: 2 * n,
-			b: &b.part(lo)[k0*s.NR], panelPart: 2 * width * s.NR, panelBytes: 6 * width * s.NR,
+			b: &b.parts[(lo*parts*width+k0)*s.NR], panelPart: 2 * width * s.NR, panelBytes: 2 * parts * width * s.NR,
 			c: &c[0], ldcBytes: 4 * ldc, add: more,
 		}
 		if rows > 0 && panels > 0 {
@@ -191,7 +209,7 @@ func (s *Set) mulSplit(sc *Scratch, l Left, b *Panels, lo, hi int, c []float32, 
 				i = 0
 			}
 			for ; i*chunk < l.m; i++ {
-				g.a, g.b = &l.parts[i*chunk*stride+k0], &b.part(j)[k0*s.NR]
+				g.a, g.b = &l.parts[i*chunk*stride+k0], &b.parts[(j*parts*width+k0)*s.NR]
 				s.split.blocks(&g)
 				take(c[i*chunk*ldc+(j-lo)*s.NR:], ldc, sc.c, s.NR, min(chunk, l.m-i*chunk), min(s.NR, b.N-j*s.NR), more == 1)
 			}

@@ -20,6 +20,7 @@ type Weights struct {
 	ReLU bool
 
 	panels *Panels   // Float32
+	full   bool      // some weight is no number or infinite, so that zero times it is not zero
 	half   []uint16  // BFloat16: panels of NR columns, row by row, a row's element beside the next row's
 	bytes  []int8    // Int8: panels of NR columns, four rows by four rows, a column's four beside each other
 	bias   []float32 // of whole panels; zero where there is none
@@ -29,9 +30,18 @@ type Weights struct {
 
 // NewWeights prepares a row-major k×n matrix in float32; bias may be nil.
 func (s *Set) NewWeights(k, n int, b, bias []float32) *Weights {
-	w := &Weights{K: k, N: n, panels: s.NewPanels(k, n), bias: make([]float32, s.PanelCount(n)*s.NR)}
+	w := s.weights(k, n, Float32, bias)
+	w.panels = s.NewPanels(k, n)
 	w.panels.Pack(b, n, 0, s.PanelCount(n))
 	s.Split(w.panels, 0, k)
+	for _, v := range b {
+		w.full = w.full || v-v != 0
+	}
+	return w
+}
+
+func (s *Set) weights(k, n int, form Form, bias []float32) *Weights {
+	w := &Weights{K: k, N: n, Form: form, bias: make([]float32, pad(s.PanelCount(n)*s.NR, lanes))}
 	copy(w.bias, bias)
 	return w
 }
@@ -53,6 +63,10 @@ func (s *Set) Answer(sc *Scratch, y, x []float32, m int, w *Weights) {
 	case w.K == 0:
 		clear(y)
 		s.finish(y, m, w)
+	case w.Form == Int8:
+		s.answerBytes(sc, y, x, m, w)
+	case w.Form == BFloat16:
+		s.answerHalf(sc, y, x, m, w)
 	default:
 		s.answerFloat(sc, y, x, m, w)
 	}
@@ -92,7 +106,7 @@ func (s *Set) finish(y []float32, m int, w *Weights) {
 func (s *Set) vector(sc *Scratch, y, x []float32, w *Weights) {
 	n := sc.nonzero(x, 4*s.NR)
 	sc.c = grow(sc.c, s.MR*s.NR)
-	sparse := n < len(x)-len(x)/8
+	sparse := n < len(x)-len(x)/8 && !w.full
 	panels := s.PanelCount(w.N)
 	for j := range panels {
 		if sc.back {
@@ -104,24 +118,26 @@ func (s *Set) vector(sc *Scratch, y, x []float32, w *Weights) {
 		} else {
 			s.row(w.K, &x[0], bp, &sc.c[0], false)
 		}
-		lo := j * s.NR
-		width := min(s.NR, w.N-lo)
-		out := sc.c[:width]
-		if w.ReLU {
-			s.biasReLU(out, w.bias[lo:lo+width])
-		} else {
-			s.add(out, w.bias[lo:lo+width])
-		}
-		copy(y[lo:lo+width], out)
+		s.put(y, sc.c, j, w)
 	}
+}
+
+// put adds the bias to what was summed for a panel, cuts off, and copies it to its place.
+func (s *Set) put(y, sums []float32, j int, w *Weights) {
+	lo := j * s.NR
+	width := min(s.NR, w.N-lo)
+	out := sums[:width]
+	if w.ReLU {
+		s.biasReLU(out, w.bias[lo:lo+width])
+	} else {
+		s.add(out, w.bias[lo:lo+width])
+	}
+	copy(y[lo:lo+width], out)
 }
 
 // nonzero lists the elements that are not zero, and where their rows begin in a panel of rows of so many bytes.
 func (sc *Scratch) nonzero(x []float32, rowBytes int) int {
-	if len(sc.offsets) < len(x)+ahead {
-		sc.offsets, sc.values = make([]uint32, len(x)+ahead), make([]float32, len(x)+ahead)
-	}
-	offsets, values := sc.offsets[:len(x)+1], sc.values[:len(x)+1]
+	offsets, values := sc.room(len(x) + 1)
 	n := 0
 	for i, v := range x {
 		offsets[n], values[n] = uint32(i*rowBytes), v
@@ -129,6 +145,14 @@ func (sc *Scratch) nonzero(x []float32, rowBytes int) int {
 		n += int((b | -b) >> 31)
 	}
 	return n
+}
+
+// room is for a list of n rows.
+func (sc *Scratch) room(n int) (offsets []uint32, values []float32) {
+	if len(sc.values) < n+ahead {
+		sc.offsets, sc.values = make([]uint32, n+ahead), make([]float32, n+ahead)
+	}
+	return sc.offsets[:n], sc.values[:n]
 }
 
 // ahead is how many rows before their turn the rows of a vector's product are fetched.
