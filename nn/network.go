@@ -154,6 +154,31 @@ func NewPredictor(n *Network, maxRows int) (*Predictor, error) {
 	return p, nil
 }
 
+// Bytes is the memory that the weights take as they are kept to answer with, which all predictors of a network share.
+func (p *Predictor) Bytes() int64 {
+	total := int64(0)
+	for i, l := range p.net.Layers {
+		for j, q := range l.Params() {
+			if w := p.ctx[i].weights; w == nil {
+				total += 4 * int64(len(q.Value))
+			} else if j == 0 {
+				total += w.Bytes()
+			}
+		}
+	}
+	return total
+}
+
+// Settle lets go of the kernels that a predictor has prepared in its own order: from here on the network answers through
+// predictors alone, and can be neither trained nor written.
+func (n *Network) Settle() {
+	for _, l := range n.Layers {
+		if d, ok := l.(*Dense); ok && d.answers != nil {
+			d.kernel.Value, d.whole = nil, kernel.Quantised{}
+		}
+	}
+}
+
 // Predict writes the answers for rows rows of x (row-major) to dst.
 func (p *Predictor) Predict(dst, x []float32, rows int) error {
 	in, out := p.widths[0], p.widths[len(p.widths)-1]

@@ -71,8 +71,10 @@ func config() train.Config {
 	return train.Config{
 		Preprocess: train.Preprocess{Scale: 255},
 		Layers: []nn.LayerSpec{
-			{Type: "dense", Units: hidden, Activation: "relu"}, {Type: "dropout", Rate: 0.2},
-			{Type: "dense", Units: hidden, Activation: "relu"}, {Type: "dropout", Rate: 0.2},
+			{Type: "dense", Units: hidden, Activation: "relu"},
+			{Type: "dropout", Rate: 0.2},
+			{Type: "dense", Units: hidden, Activation: "relu"},
+			{Type: "dropout", Rate: 0.2},
 			{Type: "dense", Units: classes, Activation: "softmax"},
 		},
 		Optimizer: nn.OptimizerConfig{Type: "adam"}, Loss: "categorical_crossentropy", Metrics: []string{"accuracy"},

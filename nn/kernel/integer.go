@@ -33,10 +33,12 @@ type integer struct {
 }
 
 const (
-	lanes     = 16    // in whose multiples loops over vectors go
-	bytesDeep = 64    // depths of one step of the matrix extension on bytes, to which panels are padded
-	MaxInt8   = 65536 // depth above which sums could overflow 32 bits: Int8 is refused
+	lanes     = 16 // in whose multiples loops over vectors go
+	bytesDeep = 64 // depths of one step of the matrix extension on bytes, to which panels are padded
 )
+
+// MaxInt8 is the depth above which sums could overflow 32 bits.
+const MaxInt8 = 65536
 
 // Quantised are a matrix's weights in Int8, row-major.
 type Quantised struct {

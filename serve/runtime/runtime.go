@@ -75,18 +75,14 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 
 // Serve answers with a network that is in memory. The network is the runtime's from then on.
 func (rt *Runtime) Serve(net *nn.Network) (*batch.Batcher, error) {
-	n := &network{net: net, sig: signature(net), most: rt.o.Batch, parallel: rt.o.Workers, memory: int64(net.Size()) * 4}
+	n := &network{net: net, sig: signature(net), most: rt.o.Batch, parallel: rt.o.Workers}
 	p, err := nn.NewPredictor(net, n.most)
 	if err != nil {
 		return nil, err
 	}
+	n.memory = p.Bytes()
 	n.free = append(n.free, p)
-	// From here on the layers read the packed form of their kernels, which all predictors share: the other goes.
-	for _, l := range net.Layers {
-		if d, ok := l.(*nn.Dense); ok {
-			d.Params()[0].Value = nil
-		}
-	}
+	net.Settle()
 	return batch.New(n, batch.Options{Cores: rt.o.Cores, MaxRows: rt.o.Batch, Batching: rt.o.Batching})
 }
 
