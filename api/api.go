@@ -164,6 +164,7 @@ func (s *server) register() {
 	s.codeRoutes()
 	s.serviceRoutes()
 	s.releaseRoutes()
+	s.batchingRoutes()
 	s.fleetRoutes()
 	s.reservationRoutes()
 	s.controlRoutes()

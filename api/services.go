@@ -16,6 +16,7 @@ type Services interface {
 	Deploy(ctx context.Context, actor, model string, version int64) (serve.Service, error)
 	Undeploy(ctx context.Context, actor, model string) error
 	Releases
+	Batching
 }
 
 // Deployment asks for a version of a model in service: by number, by alias, or, with neither, the newest.

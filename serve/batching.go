@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"context"
 	"slices"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
 )
 
@@ -67,8 +69,8 @@ func rising(sizes []int) bool {
 type Batched interface {
 	// Queue is its state now and its counters since it was loaded.
 	Queue() Queue
-	// SetBatching changes how it queues and joins, from the next batch on.
-	SetBatching(b Batching) error
+	// SetBatching changes how it queues and joins, from the next batch on; nil: as it was loaded.
+	SetBatching(b *Batching) error
 }
 
 // Queue is what waits before a model, and what was joined.
@@ -76,17 +78,118 @@ type Queue struct {
 	Waiting     int     `json:"waiting"` // requests, now
 	WaitingRows int     `json:"waiting_rows"`
 	Running     int     `json:"running"` // batches, now
-	Batches     int64   `json:"batches"` // computed since it was loaded
+	Batches     int64   `json:"batches"` // computed since it came into service
 	Rows        int64   `json:"rows"`    // in them
 	Padding     int64   `json:"padding"` // rows that only filled batches up
 	MeanRows    float64 `json:"mean_rows"`
-	// Sizes counts batches by rows: of 1, 2, 3 to 4, 5 to 8, and so on.
-	Sizes []int64 `json:"sizes,omitempty"`
-	// Waits counts the times that requests waited before they were computed, in buckets of a quarter of an octave.
-	Waits    Histogram `json:"-"`
-	P50Ms    float64   `json:"wait_p50_ms"` // of those times
-	P99Ms    float64   `json:"wait_p99_ms"`
-	ShedFull int64     `json:"shed_full"` // refused because the queue was full
-	ShedLate int64     `json:"shed_late"` // because they could not be answered in time
-	Left     int64     `json:"left"`      // whose client left before they were computed
+	// Sizes counts batches by their rows: of 1, 2, 3 to 4, 5 to 8, and so on.
+	Sizes     []int64 `json:"sizes"`
+	WaitP50Ms float64 `json:"wait_p50_ms"` // of the times that requests waited before they were computed
+	WaitP99Ms float64 `json:"wait_p99_ms"`
+	ShedFull  int64   `json:"shed_full"` // refused because the queue was full
+	ShedLate  int64   `json:"shed_late"` // refused because they could not be answered in time
+	Left      int64   `json:"left"`      // whose client left before they were computed
+
+	Waits Histogram `json:"-"`
+}
+
+// Add joins what two queues did.
+func (q *Queue) Add(o Queue) {
+	q.Waiting += o.Waiting
+	q.WaitingRows += o.WaitingRows
+	q.Running += o.Running
+	q.Batches += o.Batches
+	q.Rows += o.Rows
+	q.Padding += o.Padding
+	q.ShedFull += o.ShedFull
+	q.ShedLate += o.ShedLate
+	q.Left += o.Left
+	q.Waits.Add(&o.Waits)
+	sizes := make([]int64, max(len(q.Sizes), len(o.Sizes)))
+	for i := range sizes {
+		if i < len(q.Sizes) {
+			sizes[i] = q.Sizes[i]
+		}
+		if i < len(o.Sizes) {
+			sizes[i] += o.Sizes[i]
+		}
+	}
+	q.Sizes = sizes
+	q.MeanRows = float64(q.Rows) / float64(max(q.Batches, 1))
+	q.WaitP50Ms, q.WaitP99Ms = q.Waits.PercentileMs(0.50), q.Waits.PercentileMs(0.99)
+}
+
+// queue is what a version's queue did, where it has one.
+func (i *instance) queue() (q Queue, ok bool) {
+	b, ok := i.servable.(Batched)
+	if !ok {
+		return Queue{}, false
+	}
+	return b.Queue(), true
+}
+
+// queue sums over all versions that ever were; nil where none has a queue. s.mu is held.
+func (s *service) queue() *Queue {
+	sum, some := s.pastQueue, s.pastQueue.Batches > 0
+	for _, i := range s.instances() {
+		if i.loadedYet() {
+			if q, ok := i.queue(); ok {
+				sum.Add(q)
+				some = true
+			}
+		}
+	}
+	if !some {
+		return nil
+	}
+	return &sum
+}
+
+// SetBatching changes how the requests to a model are queued and joined, for the versions that answer now and those to
+// come; nil leaves it to the runtime.
+func (m *Manager) SetBatching(ctx context.Context, actor, name string, b *Batching) (Service, error) {
+	const op = "serve.SetBatching"
+	if b != nil {
+		if err := b.Check(); err != nil {
+			return Service{}, err
+		}
+	}
+	if _, ok := (*m.services.Load())[name]; !ok {
+		return Service{}, m.missing(name)
+	}
+	s, err := m.hold(ctx, name, nil)
+	if err != nil {
+		return Service{}, err
+	}
+	return carry(ctx, m, func() (Service, error) {
+		defer s.done()
+		if s.record.Model == "" {
+			m.settle(s)
+			return Service{}, m.missing(name)
+		}
+		r, now := s.record, m.o.Clock.Now()
+		r.Batching, r.Actor, r.Updated = b, actor, now
+		if err := m.o.Store.PutService(m.ctx, r, event.New("services", "service.batching", "service/"+name, actor, r)); err != nil {
+			return Service{}, errs.E(op, errs.Other, err)
+		}
+		s.mu.Lock()
+		s.record = r
+		s.mu.Unlock()
+		for _, i := range s.live {
+			s.tune(m, i)
+		}
+		m.changed(s)
+		return s.show(now), nil
+	})
+}
+
+// tune gives a version the settings of its service; s.change is held.
+func (s *service) tune(m *Manager, i *instance) {
+	b, ok := i.servable.(Batched)
+	if !ok {
+		return
+	}
+	if err := b.SetBatching(s.record.Batching); err != nil {
+		m.o.Log.Warn("a version does not take the service's settings of batching", "version", i.version.Subject(), "error", errs.Trace(err))
+	}
 }

@@ -360,6 +360,9 @@ func (m *Manager) load(s *service, v model.Version) error {
 		return err
 	}
 	i.servable = servable
+	if s.record.Batching != nil {
+		s.tune(m, i)
+	}
 	i.mu.Lock()
 	i.loaded = m.o.Clock.Now()
 	i.mu.Unlock()
@@ -438,6 +441,9 @@ func (s *service) bury(i *instance) {
 	slices.SortFunc(s.ended, func(a, b *instance) int { return cmp.Compare(a.left, b.left) })
 	if len(s.ended) > endedKeep {
 		s.past.add(&s.ended[0].stats)
+		if q, ok := s.ended[0].queue(); ok {
+			s.pastQueue.Add(q)
+		}
 		s.ended = s.ended[1:]
 	}
 }

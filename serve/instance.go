@@ -57,6 +57,13 @@ func (i *instance) status() VersionStatus {
 	return v
 }
 
+// loadedYet says whether it was ever in memory, so that servable may be read.
+func (i *instance) loadedYet() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return !i.loaded.IsZero()
+}
+
 // acquire takes the instance for one request; false when it is being freed.
 func (i *instance) acquire() bool {
 	for {

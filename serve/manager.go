@@ -92,14 +92,15 @@ type service struct {
 	record Record
 	live   map[int64]*instance // from START to AVAILABLE
 
-	mu      sync.Mutex  // also over what follows
-	leaving []*instance // UNLOADING
-	ended   []*instance // newest last
-	left    int64       // how many have left
-	past    totals      // of ended versions that are shown no longer
-	sampled []totals    // oldest first
-	tried   int         // retries of versions that are wanted and not there
-	due     time.Time   // of the next
+	mu        sync.Mutex  // also over what follows
+	leaving   []*instance // UNLOADING
+	ended     []*instance // newest last
+	left      int64       // how many have left
+	past      totals      // of ended versions that are shown no longer
+	pastQueue Queue
+	sampled   []totals  // oldest first
+	tried     int       // retries of versions that are wanted and not there
+	due       time.Time // of the next
 
 	rollout   *rollout        // of the record's release; replaced with change held
 	releasing release.Release // that the rollout follows
@@ -298,6 +299,7 @@ func (s *service) show(now time.Time) Service {
 	out := Service{
 		Model: s.name, Version: s.record.Version, Versions: []VersionStatus{},
 		Actor: s.record.Actor, Created: s.record.Created, Updated: s.record.Updated,
+		Batching: s.record.Batching, Queue: s.queue(),
 		Release: s.showRelease(), Last: s.record.Last, Previous: s.record.Previous,
 	}
 	r := s.routes.Load()

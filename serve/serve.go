@@ -50,6 +50,9 @@ type Service struct {
 	Created  time.Time       `json:"created"`
 	Updated  time.Time       `json:"updated"`
 
+	Batching *Batching `json:"batching,omitempty"` // settings of its own
+	Queue    *Queue    `json:"queue,omitempty"`    // what waits, and what was joined, over all its versions
+
 	Release  *release.Release `json:"release,omitempty"`      // under way
 	Last     *release.Ended   `json:"last_release,omitempty"` // the last one that ended
 	Previous int64            `json:"previous,omitempty"`     // version that answered before the deployed one
@@ -75,6 +78,8 @@ type Record struct {
 	Actor   string    `json:"actor"`
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
+
+	Batching *Batching `json:"batching,omitempty"`
 
 	Release  *release.Release `json:"release,omitempty"`
 	Last     *release.Ended   `json:"last_release,omitempty"`

@@ -40,7 +40,7 @@ func servicesCommand(e *env) *cobra.Command {
 			return e.show(s, func(w io.Writer) { e.serviceDetails(w, s) })
 		},
 	}
-	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show)
+	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show, batchingCommand(e))
 }
 
 func versionsText(s serve.Service) string {
@@ -64,7 +64,7 @@ func millis(ms float64) string {
 
 func (e *env) serviceDetails(w io.Writer, s serve.Service) {
 	e.details(w, "model", s.Model, "requests", thousands(s.Requests), "errors", thousands(s.Errors), "per second", rate(s.RPS),
-		"p50", millis(s.P50Ms), "p99", millis(s.P99Ms), "since", e.when(s.Created))
+		"p50", millis(s.P50Ms), "p99", millis(s.P99Ms), "queue", queueText(s.Queue), "batching", batchingText(s.Batching), "since", e.when(s.Created))
 	e.releaseDetails(w, s)
 	fmt.Fprintln(w)
 	t := newTable("no versions", "VERSION>", "STATE", "LABELS", "MEMORY>", "REQUESTS>", "ERRORS>", "LOADED>", "ERROR")

@@ -93,14 +93,18 @@ func New(m Model, o Options) (*Batcher, error) {
 	b := &Batcher{model: m, sig: m.Signature(), o: o, base: time.Now()}
 	b.share.b, b.share.weight = b, 1
 	b.may = func(_, _ *call) bool { return true }
-	if err := b.SetBatching(o.Batching); err != nil {
+	if err := b.SetBatching(&o.Batching); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// SetBatching changes the settings, from the next batch on.
-func (b *Batcher) SetBatching(set serve.Batching) error {
+// SetBatching changes the settings, from the next batch on; nil: those it was made with.
+func (b *Batcher) SetBatching(to *serve.Batching) error {
+	set := b.o.Batching
+	if to != nil {
+		set = *to
+	}
 	if err := set.Check(); err != nil {
 		return err
 	}
@@ -156,8 +160,13 @@ func (b *Batcher) Signature() serve.Signature { return b.sig }
 // MemoryBytes is the model's.
 func (b *Batcher) MemoryBytes() int64 { return b.model.MemoryBytes() }
 
-// Close frees the model.
-func (b *Batcher) Close() { b.model.Close() }
+// Close frees the model and the memory of batches; the counters stay.
+func (b *Batcher) Close() {
+	b.mu.Lock()
+	b.free = nil
+	b.mu.Unlock()
+	b.model.Close()
+}
 
 // now is the batcher's clock.
 func (b *Batcher) now() int64 { return int64(time.Since(b.base)) }

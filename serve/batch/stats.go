@@ -24,15 +24,20 @@ func (s *stats) count(batch *slot) {
 }
 
 func (s *stats) show(b *Batcher) serve.Queue {
-	q := serve.Queue{
+	var q serve.Queue
+	q.Add(serve.Queue{
 		Waiting: b.q.calls, WaitingRows: b.q.rows, Running: b.running,
 		Batches: s.batches, Rows: s.rows, Padding: s.padding, Waits: s.waits,
-		ShedFull: s.full, ShedLate: s.late, Left: s.left,
-	}
+		ShedFull: s.full, ShedLate: s.late, Left: s.left, Sizes: s.seen(),
+	})
+	return q
+}
+
+// seen is the counts up to the largest that was seen.
+func (s *stats) seen() []int64 {
 	most := len(s.sizes)
 	for most > 0 && s.sizes[most-1] == 0 {
 		most--
 	}
-	q.Sizes = slices.Clone(s.sizes[:most])
-	return q
+	return slices.Clone(s.sizes[:most])
 }

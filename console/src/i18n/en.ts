@@ -44,7 +44,7 @@ export const en = {
   'event.job.finish_delayed': 'Job’s end delayed', 'event.job.task_started': 'Task started', 'event.job.task_ended': 'Task ended', 'event.job.scaled': 'Replicas changed',
   'event.job.replica_died': 'Replica died', 'event.job.replica_restarted': 'Replica restarted', 'event.job.replica_stopped': 'Replica stopped', 'event.job.grant_adjusted': 'Grant adjusted',
   'event.model.registered': 'Model version registered', 'event.model.exported': 'Model exported', 'event.model.aliased': 'Alias set', 'event.model.unaliased': 'Alias removed',
-  'event.service.deployed': 'Model deployed', 'event.service.undeployed': 'Model undeployed', 'event.service.added': 'Version added to service', 'event.service.changed': 'Service changed',
+  'event.service.deployed': 'Model deployed', 'event.service.undeployed': 'Model undeployed', 'event.service.added': 'Version added to service', 'event.service.changed': 'Service changed', 'event.service.batching': 'Batching settings changed',
   'event.service.failed': 'Version failed to load', 'event.service.removed': 'Version taken out of service',
   'event.data.imported': 'Dataset imported', 'event.code.uploaded': 'Code uploaded', 'event.node.cordoned': 'Node cordoned', 'event.node.uncordoned': 'Node uncordoned', 'event.policy.mode_set': 'Policy’s mode set',
   'event.action.proposed': 'Action proposed', 'event.action.decided': 'Action decided', 'event.action.applied': 'Action applied', 'event.action.verified': 'Action verified', 'event.action.failed': 'Action failed',
