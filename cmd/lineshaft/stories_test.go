@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"os"
@@ -35,8 +37,9 @@ import (
 //	code N CMD...             run a command that must end with the exit code N
 //	keep NAME FIELD           keep a field of the last output, which is JSON, as the variable NAME
 //	status CODE URL [HEADER]  ask the URL and compare the status
+//	ask PATTERN URL [FILE [form]]  ask the URL, with the file as the body or in a form, until the answer matches
 //
-// The variables CONSOLE and SERVE are the addresses of console and serving, MNIST is the folder of the data,
+// The variables CONSOLE and SERVE are the addresses of console and serving, SERVE_PORT the port of the latter, MNIST is the folder of the data,
 // KERAS that of small models, EXAMPLES that of the examples.
 func TestStories(t *testing.T) {
 	mnist := mnistFolder(t)
@@ -46,7 +49,7 @@ func TestStories(t *testing.T) {
 			return setup(env, mnist)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": up, "down": down, "crash": crash, "newer": newer, "until": until, "code": code, "keep": keep, "status": status,
+			"up": up, "down": down, "crash": crash, "newer": newer, "until": until, "code": code, "keep": keep, "status": status, "ask": ask,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -104,6 +107,7 @@ func setup(env *testscript.Env, mnist string) error {
 	env.Setenv("LINESHAFT_SERVE_GRPC_LISTEN", ports[2])
 	env.Setenv("CONSOLE", "http://"+ports[0])
 	env.Setenv("SERVE", "http://"+ports[1])
+	env.Setenv("SERVE_PORT", ports[1][strings.LastIndexByte(ports[1], ':')+1:])
 	env.Setenv("MNIST", mnist)
 	keras, err := filepath.Abs(filepath.Join("..", "..", "nn", "keras", "testdata"))
 	if err != nil {
@@ -288,4 +292,48 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprint(resp.StatusCode); got != args[0] {
 		ts.Fatalf("status %s, want %s: %s", got, args[0], body)
 	}
+}
+
+func ask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 4 {
+		ts.Fatalf("usage: ask PATTERN URL [FILE [form]]")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		answer, err := answerOf(ts, args[1:])
+		if err == nil && want.MatchString(answer) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("never matched %q: %v\n%s", args[0], err, answer)
+		}
+	}
+}
+
+// answerOf asks once: GET the URL, or POST a file to it.
+func answerOf(ts *testscript.TestScript, args []string) (string, error) {
+	method, kind, body := http.MethodGet, "", new(bytes.Buffer)
+	switch len(args) {
+	case 2:
+		method, kind, body = http.MethodPost, "application/json", bytes.NewBufferString(ts.ReadFile(args[1]))
+	case 3:
+		form := multipart.NewWriter(body)
+		part, err := form.CreateFormFile("file", filepath.Base(args[1]))
+		ts.Check(err)
+		_, err = io.WriteString(part, ts.ReadFile(args[1]))
+		ts.Check(err)
+		ts.Check(form.Close())
+		method, kind = http.MethodPost, form.FormDataContentType()
+	}
+	req, err := http.NewRequest(method, args[0], body)
+	ts.Check(err)
+	req.Header.Set("Content-Type", kind)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return string(b), err
 }

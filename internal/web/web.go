@@ -25,6 +25,8 @@ import (
 type Options struct {
 	// Hosts are names, without port, that the Host header may carry beside loopback's.
 	Hosts []string
+	// Named says of any other name whether it is this server's, as its certificate does; nil knows none.
+	Named func(host string) bool
 	// Origins ("http://localhost:5173") may call from a page that this server did not serve.
 	Origins []string
 	// Refuse writes a refusal in the server's own form of errors; nil writes the API's.
@@ -85,7 +87,7 @@ func (o Options) hostAllowed(hostport string) bool {
 	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
 		return true
 	}
-	return slices.ContainsFunc(o.Hosts, func(h string) bool { return strings.EqualFold(h, host) })
+	return slices.ContainsFunc(o.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) || o.Named != nil && o.Named(host)
 }
 
 // originAllowed: a page of this very server has the Origin http:// (https:// behind a proxy) and the Host it asked.

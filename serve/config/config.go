@@ -200,8 +200,11 @@ func (b Batching) validate(file string) error {
 		n     *Int
 		least int64
 	}{
-		{"max_batch_size", b.MaxBatchSize, 1}, {"batch_timeout_micros", b.TimeoutMicros, 0},
-		{"max_enqueued_batches", b.MaxEnqueued, 1}, {"num_batch_threads", b.Threads, 1}, {"max_execution_batch_size", b.MaxExecution, 1},
+		{"max_batch_size", b.MaxBatchSize, 1},
+		{"batch_timeout_micros", b.TimeoutMicros, 0},
+		{"max_enqueued_batches", b.MaxEnqueued, 1},
+		{"num_batch_threads", b.Threads, 1},
+		{"max_execution_batch_size", b.MaxExecution, 1},
 	} {
 		if v.n != nil && v.n.Value < v.least {
 			return errs.Errorf(op, errs.Invalid, "%s: %s is %d and must be at least %d", file, v.name, v.n.Value, v.least)

@@ -76,10 +76,10 @@ func (p *parser) errorf(at place, format string, args ...any) error {
 // peek is the next letter after space and comments; 0 at the end.
 func (p *parser) peek() byte {
 	for p.pos < len(p.text) {
-		switch c := p.text[p.pos]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f':
+		switch c := p.text[p.pos]; c {
+		case ' ', '\t', '\n', '\r', '\v', '\f':
 			p.step(1)
-		case c == '#':
+		case '#':
 			end := strings.IndexByte(p.text[p.pos:], '\n')
 			if end < 0 {
 				end = len(p.text) - p.pos

@@ -80,7 +80,7 @@ func (r *Registry) follow(ctx context.Context, m *serve.Manager, name string, e 
 	now := r.o.Clock.Now()
 	r.mu.Lock()
 	err := e.look(now)
-	r.tell(name, e, err)
+	before := maps.Clone(e.serving)
 	r.mu.Unlock()
 	for err == nil || !e.asked { // where the folder cannot be read, what answers goes on answering
 		r.mu.Lock()
@@ -104,6 +104,10 @@ func (r *Registry) follow(ctx context.Context, m *serve.Manager, name string, e 
 		}
 	}
 	r.mu.Lock()
+	r.tell(name, e, err)
+	if !maps.Equal(before, e.serving) {
+		r.o.Log.Info("in service", "model", name, "versions", slices.Sorted(maps.Keys(e.serving)))
+	}
 	labels := e.ready()
 	moved := !maps.Equal(labels, e.labels)
 	e.labels = labels
