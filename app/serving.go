@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/health"
+	"github.com/lineshaft/lineshaft/serve/kserve"
 	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/runtime"
@@ -48,8 +49,9 @@ type protocols struct {
 	manager   *serve.Manager
 	authorize func(ctx context.Context, token, action, model string) (actor string, err error)
 	load      func(ctx context.Context, actor, model, filename string, body io.Reader) (version int64, err error)
-	body      units.Bytes // of one request
-	upload    units.Bytes // of one model file
+	body      units.Bytes                                      // of one request
+	upload    units.Bytes                                      // of one model file
+	registry  func(ctx context.Context) ([]model.Model, error) // what could be served; nil: nothing else is known
 	metrics   prometheus.Gatherer
 	guard     web.Options
 }
@@ -58,13 +60,24 @@ func (s *Server) protocols() protocols {
 	return protocols{
 		manager: s.serving, authorize: s.mayUse, load: s.load,
 		body: s.cfg.BodyLimit, upload: s.cfg.UploadLimit, metrics: s.metrics,
+		registry: func(ctx context.Context) ([]model.Model, error) { return s.db.ListModels(ctx, "", maxListed) },
 	}
+}
+
+// maxListed is how many models of the registry the index of a model repository shows beside those in service.
+const maxListed = 10_000
+
+func (p protocols) kserve() kserve.Options {
+	return kserve.Options{Manager: p.manager, Version: Version, Registry: p.registry, Load: p.load}
 }
 
 // rest is the handler of the REST port.
 func (p protocols) rest() http.Handler {
 	on := port.New(port.Options{Authorize: p.mayServe, BodyLimit: p.body, Guard: p.guard})
-	return on.Handler(tfserving.On(on, tfserving.Options{Manager: p.manager, Load: p.load, UploadLimit: p.upload, Metrics: p.metrics}), nil)
+	return on.Handler(
+		tfserving.On(on, tfserving.Options{Manager: p.manager, Load: p.load, UploadLimit: p.upload, Metrics: p.metrics}),
+		map[string]http.Handler{"v2": kserve.On(on, p.kserve())},
+	)
 }
 
 // calls is the server of the gRPC port, with a line for each service that answers there.

@@ -52,7 +52,7 @@ func (i *instance) status() VersionStatus {
 		Requests: i.stats.requests.Load(), Errors: i.stats.errors.Load(),
 	}
 	if i.state == Available || i.state == Unloading {
-		v.MemoryBytes = i.servable.MemoryBytes()
+		v.MemoryBytes, v.Work = i.servable.MemoryBytes(), i.work()
 	}
 	return v
 }
@@ -93,12 +93,16 @@ func (i *instance) drain() {
 
 // Lease is a version held for one request: it is not freed before Release.
 type Lease struct {
-	i   *instance
-	arm *stats // of a release, where the request was dealt out; else nil
+	i     *instance
+	arm   *stats // of a release, where the request was dealt out; else nil
+	begun time.Time
 }
 
 // Version is the version that answers.
 func (l Lease) Version() int64 { return l.i.version.Version }
+
+// Format is that of the version's file.
+func (l Lease) Format() model.Format { return l.i.version.Format }
 
 // Signature is what the version takes and gives.
 func (l Lease) Signature() Signature { return l.i.servable.Signature() }
@@ -108,12 +112,20 @@ func (l Lease) Run(ctx context.Context, c *Call) error {
 	if err := l.i.servable.Signature().Check(c); err != nil {
 		return err
 	}
-	return l.i.servable.Run(ctx, c)
+	start := time.Now()
+	if err := l.i.servable.Run(ctx, c); err != nil {
+		return err
+	}
+	l.i.stats.computed(start.Sub(l.begun), time.Since(start), c.Rows)
+	return nil
 }
 
 // Observe counts a request that took d.
 func (l Lease) Observe(d time.Duration, failed bool) {
 	l.i.stats.observe(d, failed)
+	if !failed {
+		l.i.stats.last.Store(l.begun.Add(d).UnixNano())
+	}
 	if l.arm != nil {
 		l.arm.observe(d, failed)
 	}

@@ -204,6 +204,7 @@ func (m *Manager) Acquire(name string, version int64, label string) (Lease, erro
 			return Lease{}, err
 		}
 		if l.i.acquire() {
+			l.begun = time.Now()
 			return l, nil
 		}
 		// It was retired since the routes were read, and routes are replaced before that: read them again.

@@ -68,6 +68,7 @@ type VersionStatus struct {
 	MemoryBytes int64     `json:"memory_bytes,omitempty"`
 	Requests    int64     `json:"requests"`
 	Errors      int64     `json:"errors"`
+	Work        Work      `json:"-"` // while it is in memory
 }
 
 // Record is what is wanted of a model, as it is stored.

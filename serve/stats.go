@@ -18,13 +18,24 @@ const (
 type stats struct {
 	requests, errors atomic.Int64
 	nanos            atomic.Int64 // sum of all latencies
+	failedNanos      atomic.Int64 // of requests that failed
 	latency          [buckets]atomic.Int64
+
+	// Of requests that were computed: rows, time before and in the servable, and the moment of the last answer.
+	rows, input, run, last atomic.Int64
+}
+
+func (s *stats) computed(input, run time.Duration, rows int) {
+	s.rows.Add(int64(rows))
+	s.input.Add(int64(input))
+	s.run.Add(int64(run))
 }
 
 func (s *stats) observe(d time.Duration, failed bool) {
 	s.requests.Add(1)
 	if failed {
 		s.errors.Add(1)
+		s.failedNanos.Add(int64(d))
 	}
 	s.nanos.Add(int64(d))
 	s.latency[bucketOf(d)].Add(1)

@@ -17,15 +17,23 @@ func (p *Port) Open(r *http.Request) (held int64, err error) {
 	if err := decoded(r); err != nil {
 		return 0, err
 	}
-	n := r.ContentLength
-	if n < 0 || n > int64(p.o.BodyLimit) {
-		n = int64(p.o.BodyLimit)
+	held = r.ContentLength
+	if held < 0 || held > int64(p.o.BodyLimit) {
+		held = int64(p.o.BodyLimit)
 	}
+	if err := p.Hold(held); err != nil {
+		return 0, err
+	}
+	return held, nil
+}
+
+// Hold counts n more bytes to those in memory: what a body becomes when it is decoded. They are given back by Close.
+func (p *Port) Hold(n int64) error {
 	if p.held.Add(n) > int64(p.o.InFlight) {
 		p.held.Add(-n)
-		return 0, errs.Errorf("port.Open", errs.Exhausted, "requests under way hold their limit of %s: try again, or send fewer rows at a time", p.o.InFlight)
+		return errs.Errorf("port.Hold", errs.Exhausted, "requests under way hold their limit of %s: try again, or send fewer rows at a time", p.o.InFlight)
 	}
-	return n, nil
+	return nil
 }
 
 // Close gives back what Open held.
