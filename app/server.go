@@ -246,8 +246,8 @@ func node(f exec.Facts) fleet.Node {
 
 func (s *Server) openLoop(context.Context, Options) error {
 	s.loop = control.NewRunner(control.Options{
-		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Clock: s.clock, Log: s.log,
-		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{}), control.Defragment(control.DefragmentOptions{})},
+		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Services: s.serving, Clock: s.clock, Log: s.log,
+		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{}), control.Defragment(control.DefragmentOptions{}), control.Release()},
 	})
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/lasting"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/release"
 )
 
 // Jobs is what the loop needs of the owner of jobs; job.Runner is one.
@@ -35,11 +37,23 @@ type Tasks interface {
 	AdjustGrant(ctx context.Context, actor string, id job.ID, index, attempt int, change job.Grant) error
 }
 
-// Options are what a Runner works with. Tick may be zero, Tasks nil.
+// Services is what the loop needs to lead models in service from one version to another; serve.Manager is one.
+type Services interface {
+	List() []serve.Service
+	// Restored is closed when everything that was in service before the start is listed.
+	Restored() <-chan struct{}
+	// AdvanceRelease does nothing where the share is what it is to be.
+	AdvanceRelease(ctx context.Context, actor, model string, candidate int64, from, to float64, reasons []string) error
+	// EndRelease does nothing where the release of the candidate has ended so.
+	EndRelease(ctx context.Context, actor, model string, candidate int64, o release.Outcome, reasons []string) (serve.Service, error)
+}
+
+// Options are what a Runner works with. Tick may be zero, Tasks and Services nil.
 type Options struct {
 	Store    Store
 	Jobs     Jobs
 	Tasks    Tasks
+	Services Services
 	Policies []Policy
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -225,6 +239,9 @@ func (l *loop) tick() {
 		inputs = append(inputs, Measured{uses})
 		l.giveBack(uses)
 	}
+	if services, ok := l.served(); ok {
+		inputs = append(inputs, Served{services})
+	}
 	if mode, ok := l.core.Mode(defragmentName); ok && mode != Off && l.o.Clock.Now().Sub(l.searched) >= l.o.Search {
 		found, err := l.o.Jobs.Relocations(l.ctx)
 		if err != nil {
@@ -235,6 +252,19 @@ func (l *loop) tick() {
 		inputs = append(inputs, Found{found})
 	}
 	_ = l.step(inputs...) // it logs; there is nobody to tell
+}
+
+// served lists the models in service, once all that were before the start are back.
+func (l *loop) served() ([]serve.Service, bool) {
+	if l.o.Services == nil {
+		return nil, false
+	}
+	select {
+	case <-l.o.Services.Restored():
+		return l.o.Services.List(), true
+	default:
+		return nil, false
+	}
 }
 
 // giveBackEvery is the pause before what could not be given back is tried again.
@@ -320,6 +350,8 @@ func (l *loop) apply(a Action) {
 		err = l.o.Jobs.Relocate(l.ctx, "policy/"+a.Policy, a.Reasons[0], a.Moves)
 	case restartTask:
 		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
+	case advanceRelease, promoteRelease, rollBackRelease:
+		err = l.release(a)
 	case adjustGrant:
 		if a.Grant != nil && l.o.Tasks != nil {
 			err = l.o.Tasks.AdjustGrant(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt, a.Grant.Change)
@@ -339,7 +371,25 @@ func (l *loop) apply(a Action) {
 	}
 }
 
+func (l *loop) release(a Action) (err error) {
+	r := a.Release
+	if r == nil || l.o.Services == nil {
+		return errs.Errorf("control.release", errs.Unsupported, "this server has no releases")
+	}
+	by := "policy/" + a.Policy
+	switch a.Verb {
+	case advanceRelease:
+		return l.o.Services.AdvanceRelease(l.ctx, by, r.Model, r.Candidate, r.From, r.To, a.Reasons)
+	case promoteRelease:
+		_, err = l.o.Services.EndRelease(l.ctx, by, r.Model, r.Candidate, release.Promoted, a.Reasons)
+	case rollBackRelease:
+		_, err = l.o.Services.EndRelease(l.ctx, by, r.Model, r.Candidate, release.RolledBack, a.Reasons)
+	}
+	return err
+}
+
 var (
-	_ Jobs  = (*job.Runner)(nil)
-	_ Tasks = (*job.Runner)(nil)
+	_ Jobs     = (*job.Runner)(nil)
+	_ Tasks    = (*job.Runner)(nil)
+	_ Services = (*serve.Manager)(nil)
 )

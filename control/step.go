@@ -9,6 +9,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
+	"github.com/lineshaft/lineshaft/serve"
 )
 
 // Input is what the core is told. The types below are all there are.
@@ -21,6 +22,8 @@ type (
 	Measured struct{ Uses []job.Use }
 	// Found is every relocation of running jobs that the scheduler found in the hall as it is now.
 	Found struct{ Relocations []job.Relocation }
+	// Served is every model in service, as it is now; not nil.
+	Served struct{ Services []serve.Service }
 	// Approved lets a proposed action go ahead.
 	Approved struct{ ID, Actor string }
 	// ModeSet changes how far a policy may go.
@@ -41,6 +44,7 @@ type (
 func (Seen) input()     {}
 func (Measured) input() {}
 func (Found) input()    {}
+func (Served) input()   {}
 func (Approved) input() {}
 func (ModeSet) input()  {}
 func (Done) input()     {}
@@ -88,7 +92,8 @@ type Core struct {
 	jobs     []job.Job
 	uses     []job.Use
 	found    []job.Relocation
-	looked   bool // jobs were seen: before, nothing is known to be dead or alive
+	services []serve.Service // nil until they were first seen
+	looked   bool            // jobs were seen: before, nothing is known to be dead or alive
 	actions  map[string]*Action
 	applying map[string]bool
 
@@ -142,6 +147,8 @@ func (c *Core) take(in Input) error {
 		c.uses = in.Uses
 	case Found:
 		c.found = in.Relocations
+	case Served:
+		c.services = in.Services
 	case Approved:
 		return c.approve(in)
 	case ModeSet:
@@ -154,7 +161,7 @@ func (c *Core) take(in Input) error {
 
 // state is the policies' view.
 func (c *Core) state() State {
-	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses, Relocations: c.found}
+	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses, Relocations: c.found, Services: c.services}
 	for _, a := range c.ordered() {
 		s.Actions = append(s.Actions, *a)
 	}

@@ -103,7 +103,9 @@ func (m *Manager) judge(s *service) {
 	}
 	o.judge.Observe(window[0], window[1])
 	if o.verdict != nil && (o.verdict.Call == release.Promote || o.verdict.Call == release.Advance) {
-		return // it is said once, and stands until it is done
+		if !o.judge.Worse() {
+			return // it is said once, and stands until it is done
+		}
 	}
 	next, more := r.Next()
 	v := o.judge.Look(m.o.Clock.Now(), next, more)

@@ -33,7 +33,7 @@ func (p *releaseFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&p.blueGreen, "blue-green", false, "have the version ready beside the one that answers, to switch at once")
 	f.StringSliceVar(&p.steps, "steps", nil, "`shares` of a canary (default 5,25,50,100)")
 	f.BoolVar(&p.manual, "manual", false, "judge nothing: a person moves the canary")
-	f.Float64Var(&p.rule.ErrorMargin, "error-margin", 0, "how much larger a `part` of requests may fail in a canary (default 0.005)")
+	f.Float64Var(&p.rule.ErrorMargin, "error-margin", 0, "how much larger a `part` of requests may fail in a canary (default 0.01)")
 	f.Float64Var(&p.rule.Slowdown, "slowdown", 0, "how many `times` slower a canary may be (default 1.25)")
 	f.DurationVar(&p.least, "step-time", 0, "how long each share of a canary stands at least, a `duration` (default 30s)")
 	f.DurationVar(&p.most, "step-limit", 0, "how long it may stand before a person is asked, a `duration` (default 1h)")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -19,7 +20,7 @@ import (
 //     test). The likelihood ratios of eight ways of being worse (odds of 1.25 to 100 times) are multiplied up over the
 //     looks and averaged. That product is a martingale under likeness, whatever the rate of errors does meanwhile, so by
 //     Ville's inequality it ever exceeds 1/α with a probability of at most α: one may look as often as one likes. α is
-//     shared out: half to errors, a quarter to each latency. Besides, the difference must exceed the margin.
+//     shared out: half to errors, a quarter to each latency. Besides, the difference must be worth it: a fifth of the margin.
 //   - To go a step up, the other way round: the candidate must be shown to be at most the margin worse in all three. Looks
 //     are at MinRequests of the candidate in this step, and at each doubling; the j-th spends 6β/(π²j²) on the upper bound of
 //     the difference (Newcombe's, of Wilson's intervals), so that all of them spend β. A candidate that is worse than a
@@ -34,7 +35,7 @@ import (
 type Rule struct {
 	FalseRollback  float64 `json:"false_rollback,omitempty" doc:"α: probability at most of rolling a candidate back that is no worse; 0.05"`
 	FalsePromotion float64 `json:"false_promotion,omitempty" doc:"β: probability at most of going a step up with a candidate that is worse than a margin; 0.05"`
-	ErrorMargin    float64 `json:"error_margin,omitempty" doc:"how much larger a part of requests may fail; 0.005"`
+	ErrorMargin    float64 `json:"error_margin,omitempty" doc:"how much larger a part of requests may fail; 0.01"`
 	Slowdown       float64 `json:"slowdown,omitempty" doc:"how many times slower the candidate may be; 1.25"`
 	SlowMargin     float64 `json:"slow_margin,omitempty" doc:"how much larger a part of requests may be slow: beyond the 95th percentile, and twice as much beyond the median; 0.05"`
 	MinRequests    int64   `json:"min_requests,omitempty" doc:"of the candidate before a step up; 200"`
@@ -51,7 +52,7 @@ func (r *Rule) filled() (Rule, error) {
 	}
 	f.FalseRollback = cmp.Or(f.FalseRollback, 0.05)
 	f.FalsePromotion = cmp.Or(f.FalsePromotion, 0.05)
-	f.ErrorMargin = cmp.Or(f.ErrorMargin, 0.005)
+	f.ErrorMargin = cmp.Or(f.ErrorMargin, 0.01)
 	f.Slowdown = cmp.Or(f.Slowdown, 1.25)
 	f.SlowMargin = cmp.Or(f.SlowMargin, 0.05)
 	f.MinRequests = cmp.Or(f.MinRequests, 200)
@@ -266,7 +267,12 @@ func (m *metric) evidence() float64 {
 }
 
 func (m *metric) worse() bool {
-	return m.evidence() >= 1/m.alpha && m.all[1].Rate()-m.all[0].Rate() > m.margin
+	return m.evidence() >= 1/m.alpha && m.all[1].Rate()-m.all[0].Rate() > m.margin/5
+}
+
+// Worse says whether the candidate is shown to be worse.
+func (j *Judge) Worse() bool {
+	return slices.ContainsFunc(j.metrics[:], func(m metric) bool { return m.worse() })
 }
 
 // Look says what is to be done at a share, from which next is the share to go to, if any.
