@@ -315,6 +315,7 @@ func (m *Manager) reconcile(s *service) {
 		next.why = s.reason()
 	}
 	s.routes.Store(next)
+	s.tap()
 	s.retire(m, keep)
 	m.changed(s)
 }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ type instance struct {
 	version  model.Version
 	servable Servable // set before the state is AVAILABLE, then unchanged
 	stats    stats
+	taps     atomic.Pointer[taps] // nil where nobody looks
 
 	// refs counts the requests in flight and one for the manager. At zero nobody may take it any more.
 	refs atomic.Int64
@@ -106,19 +106,6 @@ func (l Lease) Format() model.Format { return l.i.version.Format }
 
 // Signature is what the version takes and gives.
 func (l Lease) Signature() Signature { return l.i.servable.Signature() }
-
-// Run holds a call against the signature and computes it.
-func (l Lease) Run(ctx context.Context, c *Call) error {
-	if err := l.i.servable.Signature().Check(c); err != nil {
-		return err
-	}
-	start := time.Now()
-	if err := l.i.servable.Run(ctx, c); err != nil {
-		return err
-	}
-	l.i.stats.computed(start.Sub(l.begun), time.Since(start), c.Rows)
-	return nil
-}
 
 // Observe counts a request that took d.
 func (l Lease) Observe(d time.Duration, failed bool) {

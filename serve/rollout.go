@@ -22,7 +22,7 @@ type rollout struct {
 	changed time.Time
 	seen    [2]totals // at the last look
 	verdict *release.Verdict
-	copies  *copies // of a shadow
+	shadow  *shadow // of that mode
 }
 
 // split deals requests out. It is part of the routes.
@@ -56,9 +56,11 @@ func (m *Manager) follow(s *service) {
 	defer s.mu.Unlock()
 	switch was := s.rollout; {
 	case r == nil:
+		was.stop()
 		s.rollout, s.releasing = nil, release.Release{}
 		return
 	case was == nil || s.releasing.Candidate != r.Candidate || !s.releasing.Since.Equal(r.Since):
+		was.stop()
 		s.rollout = &rollout{changed: r.Changed}
 		if r.Rule != nil {
 			s.rollout.judge = release.NewJudge(*r.Rule, bucketEnds(), m.o.Clock.Now())
@@ -68,6 +70,20 @@ func (m *Manager) follow(s *service) {
 		was.changed, was.verdict = r.Changed, nil
 	}
 	s.releasing = *r
+	if candidate := s.live[r.Candidate]; r.Mode == release.Shadow && candidate != nil {
+		if o := s.rollout; o.shadow == nil || o.shadow.candidate != candidate {
+			o.stop()
+			o.shadow = m.newShadow(candidate)
+		}
+		s.rollout.shadow.weight.Store(weight(r.Percent))
+	}
+}
+
+// stop ends what works for the release.
+func (o *rollout) stop() {
+	if o != nil && o.shadow != nil {
+		o.shadow.end()
+	}
 }
 
 // lead makes the routes of a release; s.change is held.
@@ -128,7 +144,7 @@ func (s *service) showRelease() *release.Release {
 	}
 	r := *s.record.Release
 	if o := s.rollout; o != nil {
-		r.Verdict, r.Copies = o.verdict, o.copies.show()
+		r.Verdict, r.Copies = o.verdict, o.shadow.show()
 	}
 	return &r
 }

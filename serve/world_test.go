@@ -32,6 +32,7 @@ type world struct {
 	broken   map[int64]error // versions that cannot be loaded
 	full     error           // what the store answers writes with
 	gate     chan struct{}   // where set, loads wait for it
+	stuck    chan struct{}   // where set, version 4 waits for it before it answers
 	edition  string          // of every artifact: another one has another digest
 	loads    []int64
 	inMemory atomic.Int64
@@ -157,7 +158,17 @@ func (s *servable) Signature() serve.Signature {
 	return serve.Signature{Inputs: one("x"), Outputs: one("y"), Batched: true}
 }
 
-func (s *servable) Run(_ context.Context, c *serve.Call) error {
+func (s *servable) Run(ctx context.Context, c *serve.Call) error {
+	s.w.mu.Lock()
+	stuck := s.w.stuck
+	s.w.mu.Unlock()
+	if stuck != nil && s.n == 4 {
+		select {
+		case <-stuck:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if s.closed.Load() {
 		return errors.New("used after it was freed")
 	}

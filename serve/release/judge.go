@@ -14,7 +14,7 @@ import (
 //
 //   - Three things are compared: requests that failed, requests slower than the median, and requests slower than the 95th
 //     percentile. The thresholds come from the stable version's own latencies in earlier windows; the candidate is slow
-//     beyond Slowdown times them. So all three are proportions, of requests that were dealt out to the versions by chance.
+//     beyond Slowdown times them, and by SlackMs at least. So all three are proportions, of requests that were dealt out to the versions by chance.
 //   - To roll back, a sequential test: at every look, given how many requests each version got and how many of both
 //     together were bad, the number among the candidate's is hypergeometric if the versions are alike (Fisher's exact
 //     test). The likelihood ratios of eight ways of being worse (odds of 1.25 to 100 times) are multiplied up over the
@@ -37,6 +37,7 @@ type Rule struct {
 	FalsePromotion float64 `json:"false_promotion,omitempty" doc:"β: probability at most of going a step up with a candidate that is worse than a margin; 0.05"`
 	ErrorMargin    float64 `json:"error_margin,omitempty" doc:"how much larger a part of requests may fail; 0.01"`
 	Slowdown       float64 `json:"slowdown,omitempty" doc:"how many times slower the candidate may be; 1.25"`
+	SlackMs        float64 `json:"slack_ms,omitempty" doc:"slower by less than this does not count; 0.5"`
 	SlowMargin     float64 `json:"slow_margin,omitempty" doc:"how much larger a part of requests may be slow: beyond the 95th percentile, and twice as much beyond the median; 0.05"`
 	MinRequests    int64   `json:"min_requests,omitempty" doc:"of the candidate before a step up; 200"`
 	MinSeconds     float64 `json:"min_seconds,omitempty" doc:"before a step up; 30"`
@@ -54,6 +55,7 @@ func (r *Rule) filled() (Rule, error) {
 	f.FalsePromotion = cmp.Or(f.FalsePromotion, 0.05)
 	f.ErrorMargin = cmp.Or(f.ErrorMargin, 0.01)
 	f.Slowdown = cmp.Or(f.Slowdown, 1.25)
+	f.SlackMs = cmp.Or(f.SlackMs, 0.5)
 	f.SlowMargin = cmp.Or(f.SlowMargin, 0.05)
 	f.MinRequests = cmp.Or(f.MinRequests, 200)
 	f.MinSeconds = cmp.Or(f.MinSeconds, 30)
@@ -69,6 +71,8 @@ func (r *Rule) filled() (Rule, error) {
 	switch {
 	case !(f.Slowdown >= 1 && f.Slowdown <= 1000):
 		return f, errs.Errorf(op, errs.Invalid, "slowdown is %v: write how many times slower the candidate may be, 1 to 1000", f.Slowdown)
+	case !(f.SlackMs > 0 && f.SlackMs <= 1e9):
+		return f, errs.Errorf(op, errs.Invalid, "slack_ms is %v: write a positive number of milliseconds", f.SlackMs)
 	case f.MinRequests < 1:
 		return f, errs.Errorf(op, errs.Invalid, "min_requests is %d: write at least 1", f.MinRequests)
 	case !(f.MinSeconds > 0 && f.MaxSeconds >= f.MinSeconds && f.MaxSeconds <= 1e9):
@@ -219,9 +223,10 @@ func (j *Judge) threshold(q float64) (int, bool) {
 	return len(j.base) - 1, true
 }
 
-// slower is the bucket that ends at Slowdown times where b ends, or later.
+// slower is the bucket that ends at Slowdown times where b ends, and SlackMs later, or beyond.
 func (j *Judge) slower(b int) int {
-	limit := time.Duration(float64(j.ends[b]) * j.rule.Slowdown)
+	end := float64(j.ends[b])
+	limit := time.Duration(max(end*j.rule.Slowdown, end+j.rule.SlackMs*float64(time.Millisecond)))
 	for b < len(j.ends)-1 && j.ends[b] < limit {
 		b++
 	}
@@ -320,7 +325,7 @@ func (j *Judge) rise(now time.Time, v *Verdict, next float64, more bool) {
 			}
 			for i := range j.metrics {
 				m := &j.metrics[i]
-				v.Reasons = append(v.Reasons, m.says()+fmt.Sprintf(": worse by %s at most, and %s is allowed", points(m.bound), points(m.margin)))
+				v.Reasons = append(v.Reasons, m.says()+fmt.Sprintf(": worse by %s at most, and %s are allowed", points(max(0, m.bound)), points(m.margin)))
 			}
 			return
 		}
@@ -331,7 +336,7 @@ func (j *Judge) rise(now time.Time, v *Verdict, next float64, more bool) {
 	}
 	for i := range j.metrics {
 		if m := &j.metrics[i]; j.looks > 0 && m.bound > m.margin {
-			v.Reasons = append(v.Reasons, m.says()+fmt.Sprintf(": it may be worse by %s, and %s is allowed", points(m.bound), points(m.margin)))
+			v.Reasons = append(v.Reasons, m.says()+fmt.Sprintf(": it may be worse by %s, and %s are allowed", points(m.bound), points(m.margin)))
 		}
 	}
 	switch {

@@ -1,0 +1,56 @@
+package serve
+
+import (
+	"context"
+	"time"
+)
+
+// taps see what a version was asked and what it answered, each by its own sample. They are called where the request is
+// answered, so they copy what they want and leave; a version without taps costs a request one look.
+type taps struct {
+	shadow *shadow
+}
+
+// any reports whether somebody looks.
+func (t *taps) any() bool { return t.shadow != nil }
+
+// Run holds a call against the signature and computes it.
+func (l Lease) Run(ctx context.Context, c *Call) error {
+	start := time.Now()
+	err := l.compute(ctx, c)
+	took := time.Since(start)
+	if err == nil {
+		l.i.stats.computed(start.Sub(l.begun), took, c.Rows)
+	}
+	if t := l.i.taps.Load(); t != nil {
+		t.see(c, took, err)
+	}
+	return err
+}
+
+func (l Lease) compute(ctx context.Context, c *Call) error {
+	if err := l.i.servable.Signature().Check(c); err != nil {
+		return err
+	}
+	return l.i.servable.Run(ctx, c)
+}
+
+func (t *taps) see(c *Call, took time.Duration, err error) {
+	if t.shadow != nil && err == nil {
+		t.shadow.see(c, took)
+	}
+}
+
+// tap has each live version seen by those who are to see it; s.change is held.
+func (s *service) tap() {
+	for n, i := range s.live {
+		t := &taps{}
+		if r := s.record.Release; r != nil && s.rollout != nil && n == r.Stable {
+			t.shadow = s.rollout.shadow
+		}
+		if !t.any() {
+			t = nil
+		}
+		i.taps.Store(t)
+	}
+}
