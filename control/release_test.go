@@ -54,20 +54,24 @@ func TestAVerdictIsCarriedOutOnceAndVerified(t *testing.T) {
 		want     string
 	}{
 		{
-			"a step up", control.Act, []serve.Service{canary(5, release.Advance), canary(5, release.Advance), canary(25, release.Wait), canary(25, release.Wait)},
+			"a step up", control.Act,
+			[]serve.Service{canary(5, release.Advance), canary(5, release.Advance), canary(25, release.Wait), canary(25, release.Wait)},
 			"advance_release proposed, advance_release decided, apply advance_release, advance_release applied, advance_release verified",
 		},
 		{
-			"the last step", control.Act, []serve.Service{canary(50, release.Promote), ended(release.Promoted), ended(release.Promoted)},
+			"the last step", control.Act,
+			[]serve.Service{canary(50, release.Promote), ended(release.Promoted), ended(release.Promoted)},
 			"promote_release proposed, promote_release decided, apply promote_release, promote_release applied, promote_release verified",
 		},
 		{
-			"back, though a person decides what goes up", control.Advise, []serve.Service{canary(25, release.RollBack), ended(release.RolledBack), ended(release.RolledBack)},
+			"back, though a person decides what goes up", control.Advise,
+			[]serve.Service{canary(25, release.RollBack), ended(release.RolledBack), ended(release.RolledBack)},
 			"roll_back_release proposed, roll_back_release decided, apply roll_back_release, roll_back_release applied, roll_back_release verified",
 		},
 		{"up waits for a person", control.Advise, []serve.Service{canary(25, release.Advance), canary(25, release.Advance)}, "advance_release proposed"},
 		{
-			"time is up, and a person rolls back", control.Act, []serve.Service{canary(25, release.Hold), canary(25, release.Hold), ended(release.RolledBack)},
+			"time is up, and a person rolls back", control.Act,
+			[]serve.Service{canary(25, release.Hold), canary(25, release.Hold), ended(release.RolledBack)},
 			"advance_release proposed, advance_release failed",
 		},
 		{"nothing is shown", control.Act, []serve.Service{canary(25, release.Wait)}, ""},
