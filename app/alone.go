@@ -26,9 +26,11 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/config"
 	"github.com/lineshaft/lineshaft/serve/folder"
 	"github.com/lineshaft/lineshaft/serve/runtime"
+	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 )
 
 // Alone is what `lineshaft serve` is told: serving and nothing else, in the place of tensorflow_model_server. The
@@ -228,15 +230,16 @@ func (s *alone) assemble() error {
 	if err := s.folders.Configure(s.models); err != nil {
 		return err
 	}
-	var b runtime.Options
-	if n := s.batching.Threads; n != nil {
-		b.Workers = int(min(n.Value, 1024))
+	joined, notes, err := batch.FromTensorFlow(s.batching)
+	if err != nil {
+		return errs.Errorf("app.Serve", errs.Invalid, "%s: %w", s.o.BatchingFile, err)
 	}
-	if n := s.batching.MaxBatchSize; n != nil {
-		b.Batch = int(min(n.Value, 1<<16))
+	for _, note := range notes {
+		s.log.Info(note, "file", s.o.BatchingFile)
 	}
+	rt := runtime.New(runtime.Options{Cores: batch.NewCores(0), Batching: joined})
 	s.manager = serve.New(serve.Options{
-		Store: folder.NewStore(), Models: s.folders, Runtime: s.folders.Runtime(runtime.New(b)), Clock: clock.System{}, Log: s.log,
+		Store: folder.NewStore(), Models: s.folders, Runtime: s.folders.Runtime(rt), Clock: clock.System{}, Log: s.log,
 		Advice: "in service are: " + cmp.Or(strings.Join(s.folders.Names(), ", "), "none"),
 	})
 	metrics := prometheus.NewRegistry()
@@ -257,12 +260,39 @@ func (s *alone) protocols() protocols {
 		load: func(ctx context.Context, actor, name, filename string, body io.Reader) (int64, error) {
 			return s.folders.Upload(ctx, s.manager, actor, name, filename, body)
 		},
-		guard: web.Options{Hosts: s.o.Hosts, Origins: s.o.Origins, Named: s.named},
+		reload: s.reload,
+		guard:  web.Options{Hosts: s.o.Hosts, Origins: s.o.Origins, Named: s.named},
 	}
+}
+
+// reload serves exactly the models that a caller names, until the configuration file changes.
+func (s *alone) reload(ctx context.Context, models []*tfproto.ModelConfig) error {
+	var list config.Models
+	for _, m := range models {
+		c := config.Model{Name: m.GetName(), BasePath: m.GetBasePath(), Platform: m.GetModelPlatform(), Labels: m.GetVersionLabels()}
+		p := m.GetModelVersionPolicy()
+		if p.GetLatest() != nil {
+			c.Policy.Latest = &config.Latest{Versions: int64(p.GetLatest().GetNumVersions())}
+		}
+		if p.GetAll() != nil {
+			c.Policy.All = &config.All{}
+		}
+		if p.GetSpecific() != nil {
+			c.Policy.Specific = &config.Specific{Versions: p.GetSpecific().GetVersions()}
+		}
+		list.Models = append(list.Models, c)
+	}
+	if err := list.Validate("the request"); err != nil {
+		return err
+	}
+	return s.folders.Reload(ctx, s.manager, list.Models)
 }
 
 // may lets everybody in who reaches the port. Putting models there is for this machine and for clients that are known.
 func (s *alone) may(_ context.Context, _, action, _ string) (string, error) {
+	if action == "deploy" { // by KServe's model repository
+		return "", errs.Errorf("app.Serve", errs.Unsupported, "what is served here is what lies in the models' folders: put a version there, or take it away")
+	}
 	if action == "load" && s.public && s.secure.ClientCAs == nil {
 		return "", errs.Errorf("app.Serve", errs.Denied, "a server that anybody can reach takes no models from them: put the file into the model's folder, or let client_verify in --ssl_config_file ask clients for a certificate")
 	}

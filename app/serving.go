@@ -22,6 +22,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
+	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
 
@@ -49,9 +50,10 @@ type protocols struct {
 	manager   *serve.Manager
 	authorize func(ctx context.Context, token, action, model string) (actor string, err error)
 	load      func(ctx context.Context, actor, model, filename string, body io.Reader) (version int64, err error)
-	body      units.Bytes                                      // of one request
-	upload    units.Bytes                                      // of one model file
-	registry  func(ctx context.Context) ([]model.Model, error) // what could be served; nil: nothing else is known
+	body      units.Bytes                                                    // of one request
+	upload    units.Bytes                                                    // of one model file
+	registry  func(ctx context.Context) ([]model.Model, error)               // what could be served; nil: nothing else is known
+	reload    func(ctx context.Context, models []*tfproto.ModelConfig) error // nil: not offered
 	metrics   prometheus.Gatherer
 	guard     web.Options
 }
@@ -84,7 +86,7 @@ func (p protocols) rest() http.Handler {
 func (p protocols) calls() *grpc.Server {
 	return rpc.New(rpc.Options{Authorize: p.authorize, MessageLimit: p.body, Guard: p.guard}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
 		health.Register(g, health.Options{Manager: p.manager, Allow: allow})
-		tfserving.Register(g, tfserving.Calls{Manager: p.manager, Allow: allow})
+		tfserving.Register(g, tfserving.Calls{Manager: p.manager, Allow: allow, Reload: p.reload})
 	})
 }
 
