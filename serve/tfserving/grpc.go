@@ -9,13 +9,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 )
@@ -29,72 +28,31 @@ type Calls struct {
 	Reload func(ctx context.Context, models []*tfproto.ModelConfig) error
 }
 
+const (
+	predictionService = "tensorflow.serving.PredictionService"
+	modelService      = "tensorflow.serving.ModelService"
+)
+
 // Register lets g answer tensorflow.serving.PredictionService and ModelService.
 func Register(g grpc.ServiceRegistrar, c Calls) {
 	s := &calls{c}
 	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "tensorflow.serving.PredictionService", HandlerType: (*any)(nil), Metadata: "serve/tfserving/proto/serving.proto",
+		ServiceName: predictionService, HandlerType: (*any)(nil), Metadata: "serve/tfserving/proto/serving.proto",
 		Methods: []grpc.MethodDesc{
-			large("PredictionService", "Predict", s.predict),
-			small("PredictionService", "GetModelMetadata", s.metadata),
+			rpc.Method(predictionService, "Predict", s.predict),
+			rpc.Small(predictionService, "GetModelMetadata", s.metadata),
 		},
 	}, s)
 	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "tensorflow.serving.ModelService", HandlerType: (*any)(nil), Metadata: "serve/tfserving/proto/serving.proto",
+		ServiceName: modelService, HandlerType: (*any)(nil), Metadata: "serve/tfserving/proto/serving.proto",
 		Methods: []grpc.MethodDesc{
-			small("ModelService", "GetModelStatus", s.status),
-			small("ModelService", "HandleReloadConfigRequest", s.reload),
+			rpc.Small(modelService, "GetModelStatus", s.status),
+			rpc.Small(modelService, "HandleReloadConfigRequest", s.reload),
 		},
 	}, s)
 }
 
 type calls struct{ c Calls }
-
-// large describes a method whose requests carry tensors: it is given their bytes and reads them itself.
-func large(service, name string, call func(context.Context, []byte) (any, error)) grpc.MethodDesc {
-	full := "/tensorflow.serving." + service + "/" + name
-	return grpc.MethodDesc{MethodName: name, Handler: func(srv any, ctx context.Context, dec func(any) error, in grpc.UnaryServerInterceptor) (any, error) {
-		m := new(message)
-		if err := dec(m); err != nil {
-			return nil, err
-		}
-		defer m.held.Free()
-		next := func(ctx context.Context, _ any) (any, error) { return call(ctx, m.held.ReadOnlyData()) }
-		if in == nil {
-			return next(ctx, m)
-		}
-		return in(ctx, m, &grpc.UnaryServerInfo{Server: srv, FullMethod: full}, next)
-	}}
-}
-
-// message is a request that stays as it came: one piece of memory, the connection's own where it came in one frame.
-type message struct{ held mem.Buffer }
-
-// DecodeMessage keeps the bytes.
-func (m *message) DecodeMessage(data mem.BufferSlice) error {
-	m.held = data.MaterializeToBuffer(mem.DefaultBufferPool())
-	return nil
-}
-
-// maxSmall bounds a request without tensors: read through reflection, a message can take fifty times its bytes.
-const maxSmall = 1 << 20
-
-// small describes a method whose requests are read by protobuf.
-func small[T any, P interface {
-	*T
-	proto.Message
-}](service, name string, call func(context.Context, P) (proto.Message, error)) grpc.MethodDesc {
-	return large(service, name, func(ctx context.Context, b []byte) (any, error) {
-		req := P(new(T))
-		if len(b) > maxSmall {
-			return nil, errs.Errorf("tfserving.grpc", errs.TooLarge, "a request of %s has at most %d bytes, and this has %d", name, maxSmall, len(b))
-		}
-		if err := proto.Unmarshal(b, req); err != nil {
-			return nil, broken()
-		}
-		return call(ctx, req)
-	})
-}
 
 // spec is a ModelSpec.
 type spec struct {
@@ -104,7 +62,7 @@ type spec struct {
 }
 
 func (s *spec) scan(b []byte) error {
-	return fields(b, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
+	return rpc.Fields(b, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
 		if typ != protowire.BytesType {
 			return nil
 		}
@@ -113,7 +71,7 @@ func (s *spec) scan(b []byte) error {
 			s.model = string(b)
 		case 2:
 			s.versioned, s.version, s.label = true, 0, ""
-			return fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
+			return rpc.Fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
 				if num == 1 && typ == protowire.VarintType {
 					s.version = int64(n)
 				}
@@ -195,7 +153,7 @@ const maxNames = 1024
 // scan reads a PredictRequest, all but its tensors.
 func (p *prediction) scan(msg []byte) error {
 	p.spec, p.inputs, p.filter = spec{}, p.inputs[:0], p.filter[:0]
-	return fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
+	return rpc.Fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
 		switch {
 		case typ != protowire.BytesType:
 			return nil
@@ -214,7 +172,7 @@ func (p *prediction) scan(msg []byte) error {
 
 func (p *prediction) scanEntry(b []byte) error {
 	var e entry
-	err := fields(b, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
+	err := rpc.Fields(b, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
 		switch {
 		case typ != protowire.BytesType:
 		case num == 1:
@@ -272,7 +230,7 @@ func (p *prediction) answer(ctx context.Context, lease serve.Lease) (any, error)
 	}
 	spec := answered{model: p.spec.model, version: lease.Version(), signature: defaultSignature}
 	size := replySize(p.outs, spec)
-	return encode(size, func(b []byte) []byte { return appendReply(b, p.outs, spec) }), nil
+	return rpc.Encode(size, func(b []byte) []byte { return appendReply(b, p.outs, spec) }), nil
 }
 
 // read gives every input of the signature its tensor.
@@ -350,23 +308,4 @@ func (p *prediction) choose(sig serve.Signature) error {
 		p.outs = append(p.outs, output{name: name})
 	}
 	return nil
-}
-
-// encoded is an answer on its way.
-type encoded struct{ b mem.Buffer }
-
-// EncodeMessage hands it over.
-func (e encoded) EncodeMessage(mem.BufferPool) (mem.BufferSlice, error) {
-	return mem.BufferSlice{e.b}, nil
-}
-
-// encode has an answer of a size written into memory that is used again once it is sent.
-func encode(size int, write func([]byte) []byte) encoded {
-	if mem.IsBelowBufferPoolingThreshold(size) {
-		return encoded{mem.SliceBuffer(write(make([]byte, 0, size)))}
-	}
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(size)
-	*b = write((*b)[:0])
-	return encoded{mem.NewBuffer(b, pool)}
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve/rpc"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 )
@@ -23,40 +24,6 @@ const (
 	maxRank = 32
 	maxFill = 64 << 20 // bytes
 )
-
-// fields walks over the fields of a message. A varint comes as n; what has a length comes as b; fixed values come as b.
-func fields(msg []byte, field func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error) error {
-	for len(msg) > 0 {
-		num, typ, k := protowire.ConsumeTag(msg)
-		if k < 0 {
-			return broken()
-		}
-		msg = msg[k:]
-		var b []byte
-		var n uint64
-		switch typ {
-		case protowire.VarintType:
-			n, k = protowire.ConsumeVarint(msg)
-		case protowire.BytesType:
-			b, k = protowire.ConsumeBytes(msg)
-		default:
-			k = protowire.ConsumeFieldValue(num, typ, msg)
-			b = msg[:max(k, 0)]
-		}
-		if k < 0 {
-			return broken()
-		}
-		msg = msg[k:]
-		if err := field(num, typ, b, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func broken() error {
-	return errs.Errorf("tfserving.wire", errs.Invalid, "the message is not a protocol buffer of its type: it ends early, or a field in it does")
-}
 
 // dtypes are TensorFlow's numbers of the types.
 var dtypes = [...]tensor.Type{
@@ -148,7 +115,7 @@ func readTensor(msg []byte, name string, t, room *tensor.Tensor) error {
 // scan reads everything but the values.
 func (w *wireTensor) scan(msg []byte, name string) error {
 	const op = "tfserving.readTensor"
-	err := fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error {
+	err := rpc.Fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error {
 		switch {
 		case num == 1 && typ == protowire.VarintType:
 			w.typ = 0
@@ -183,7 +150,7 @@ func (w *wireTensor) scan(msg []byte, name string) error {
 
 func (w *wireTensor) scanShape(msg []byte, name string) error {
 	const op = "tfserving.readTensor"
-	return fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error {
+	return rpc.Fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error {
 		switch {
 		case num == 3 && n != 0:
 			return errs.Errorf(op, errs.Invalid, "the input %q comes without a shape (unknown_rank)", name)
@@ -193,7 +160,7 @@ func (w *wireTensor) scanShape(msg []byte, name string) error {
 			return errs.Errorf(op, errs.Invalid, "the input %q has more than %d dimensions", name, maxRank)
 		}
 		size := int64(0)
-		err := fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
+		err := rpc.Fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
 			if num == 1 && typ == protowire.VarintType {
 				size = int64(n)
 			}
@@ -251,7 +218,7 @@ func listedValues(msg []byte, field protowire.Number, name string, n int, t, roo
 	}
 	room.Reset(t.Type, t.Shape...)
 	got := 0
-	err := fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, v uint64) (err error) {
+	err := rpc.Fields(msg, func(num protowire.Number, typ protowire.Type, b []byte, v uint64) (err error) {
 		if num == field {
 			got, err = put(room, got, n, typ, b, v)
 		}
@@ -323,7 +290,7 @@ func put(room *tensor.Tensor, got, n int, typ protowire.Type, b []byte, v uint64
 		return got + 1, nil
 	case room.Type == tensor.Float32 || room.Type == tensor.Float64:
 		if len(b)%size != 0 || typ == protowire.VarintType {
-			return got, broken()
+			return got, rpc.Broken()
 		}
 		if k := len(b) / size; got+k <= n {
 			copy(room.Data[got*size:], b)
@@ -332,12 +299,12 @@ func put(room *tensor.Tensor, got, n int, typ protowire.Type, b []byte, v uint64
 	case typ == protowire.VarintType:
 		return putVarint(room, got, n, v)
 	case typ != protowire.BytesType:
-		return got, broken()
+		return got, rpc.Broken()
 	}
 	for len(b) > 0 {
 		v, k := protowire.ConsumeVarint(b)
 		if k < 0 {
-			return got, broken()
+			return got, rpc.Broken()
 		}
 		b = b[k:]
 		var err error
