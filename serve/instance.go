@@ -53,6 +53,8 @@ func (i *instance) status() VersionStatus {
 	}
 	if i.state == Available || i.state == Unloading {
 		v.MemoryBytes, v.Work = i.servable.MemoryBytes(), i.work()
+		sig := i.servable.Signature()
+		v.Inputs, v.Outputs = sig.Inputs, sig.Outputs
 	}
 	return v
 }

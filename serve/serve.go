@@ -69,6 +69,9 @@ type VersionStatus struct {
 	Requests    int64     `json:"requests"`
 	Errors      int64     `json:"errors"`
 	Work        Work      `json:"-"` // while it is in memory
+
+	Inputs  []tensor.Spec `json:"inputs,omitempty"` // while it answers
+	Outputs []tensor.Spec `json:"outputs,omitempty"`
 }
 
 // Record is what is wanted of a model, as it is stored.

@@ -6,7 +6,9 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { newClient } from '../src/api/queries';
 import type { Release, Service } from '../src/api/types';
 import { setLanguage, startLanguage } from '../src/i18n';
+import { QueueCard, rows } from '../src/pages/serving/Queue';
 import { ReleaseCard } from '../src/pages/serving/Release';
+import { draws, example, shape } from '../src/pages/serving/signature';
 
 const noon = '2026-01-05T12:00:00Z';
 const release: Release = {
@@ -82,4 +84,23 @@ test('a release starts from the dialog, as a canary unless another mode is picke
   fireEvent.click(await screen.findByRole('button', { name: 'Start a release' }));
   fireEvent.click(screen.getAllByRole('button', { name: 'Start a release' }).at(-1)!);
   await waitFor(() => expect(sent).toEqual([{ method: 'PUT', path: '/api/v1/services/net/release', body: { candidate: 4, mode: 'canary', percent: 10 } }]));
+});
+
+test('the queue shows batches by their rows and what was refused', () => {
+  render(<MantineProvider env="test"><QueueCard q={{ waiting: 3, running: 1, batches: 10, rows: 38, padding: 0, mean_rows: 3.8, sizes: [5, 0, 5], wait_p50_ms: 0.2, wait_p99_ms: 4, shed_full: 0, shed_late: 7, left: 1 }} /></MantineProvider>);
+  expect(screen.getByText('0 full, 7 too late')).toBeTruthy();
+  expect(screen.getAllByRole('listitem').map((li) => li.textContent)).toEqual(['150%', '20%', '3–450%']);
+  expect([0, 1, 2, 3, 4].map(rows)).toEqual(['1', '2', '3–4', '5–8', '9–16']);
+});
+
+test('a digit is drawn only for a model that reads one; others get a request to begin with', () => {
+  const v = (inputs: { name: string; type: string; shape: number[] }[], outputs = [{ name: 'y', type: 'float32', shape: [-1, 10] }]) => ({ version: 1, state: 'AVAILABLE' as const, inputs, outputs });
+  expect(draws(v([{ name: 'x', type: 'float32', shape: [-1, 28, 28] }]))).toBe(true);
+  expect(draws(v([{ name: 'x', type: 'float32', shape: [-1, 12] }]))).toBe(false);
+  expect(draws(undefined)).toBe(true);
+  const two = v([{ name: 'x', type: 'float32', shape: [-1, 2] }, { name: 's', type: 'bytes', shape: [-1] }]);
+  expect(draws(two)).toBe(false);
+  expect(JSON.parse(example(two))).toEqual({ inputs: { x: [[0, 0]], s: ['text'] } });
+  expect(example(v([{ name: 'x', type: 'float32', shape: [-1, 3] }]))).toBe('{"instances":[[0,0,0]]}');
+  expect(shape(two.inputs[0]!)).toBe('x float32[?, 2]');
 });

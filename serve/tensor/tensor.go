@@ -53,6 +53,20 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
+// MarshalText writes the type's name.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (t *Type) UnmarshalText(b []byte) error {
+	for i := range types {
+		if i > 0 && types[i].name == string(b) {
+			*t = Type(i)
+			return nil
+		}
+	}
+	return errs.Errorf("tensor.Type", errs.Invalid, "no type of elements is called %.40q", b)
+}
+
 // Size is the bytes of an element; 0 for Bytes, whose elements differ.
 func (t Type) Size() int {
 	if int(t) < len(types) {
@@ -180,9 +194,9 @@ func Text(shape []int) string {
 
 // Spec describes an input or an output. Shape has every dimension, that of the batch too; Any where requests choose.
 type Spec struct {
-	Name  string
-	Type  Type
-	Shape []int
+	Name  string `json:"name"`
+	Type  Type   `json:"type"`
+	Shape []int  `json:"shape"`
 }
 
 // RowShape is the shape of one row: without the first dimension.

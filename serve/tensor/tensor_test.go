@@ -1,7 +1,9 @@
 package tensor_test
 
 import (
+	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +63,21 @@ func TestWhatDoesNotFitSaysWhy(t *testing.T) {
 		if !errs.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v: %v", c.t.Shape, err)
 		}
+	}
+}
+
+func TestASpecIsReadAsItIsWritten(t *testing.T) {
+	want := tensor.Spec{Name: "x", Type: tensor.BFloat16, Shape: []int{tensor.Any, 3}}
+	b, err := json.Marshal(want)
+	if err != nil || string(b) != `{"name":"x","type":"bfloat16","shape":[-1,3]}` {
+		t.Fatalf("%s, %v", b, err)
+	}
+	var got tensor.Spec
+	if err := json.Unmarshal(b, &got); err != nil || got.Type != want.Type || !slices.Equal(got.Shape, want.Shape) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := json.Unmarshal([]byte(`{"type":"float31"}`), &got); err == nil || !strings.Contains(err.Error(), "float31") {
+		t.Error(err)
 	}
 }
 

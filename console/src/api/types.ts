@@ -81,10 +81,16 @@ export interface Version {
 export interface ModelDetail extends Model { items: Version[] | null }
 
 export type ServeState = 'START' | 'LOADING' | 'AVAILABLE' | 'UNLOADING' | 'END';
-export interface VersionStatus { version: number; state: ServeState; error?: string; labels?: string[] | null; loaded?: string; memory_bytes?: number; requests?: number; errors?: number }
+export interface VersionStatus { version: number; state: ServeState; error?: string; labels?: string[] | null; loaded?: string; memory_bytes?: number; requests?: number; errors?: number; inputs?: TensorSpec[] | null; outputs?: TensorSpec[] | null }
+/** A tensor that a version takes or gives; -1 is a dimension that each request chooses, the rows first. */
+export interface TensorSpec { name: string; type: string; shape: number[] }
+/** What waits before a model and what was joined; sizes counts batches of 1, 2, 3 to 4, 5 to 8, … rows. */
+export interface ServeQueue {
+  waiting: number; running: number; batches: number; rows: number; padding: number; mean_rows: number; sizes: number[] | null; wait_p50_ms: number; wait_p99_ms: number; shed_full: number; shed_late: number; left: number;
+}
 export interface Service {
   model: string; version?: number; default?: number; versions: VersionStatus[] | null; requests: number; errors: number; rps: number; p50_ms: number; p99_ms: number; created?: string;
-  release?: Release; last_release?: { release: Release; outcome: ReleaseOutcome; reasons?: string[] | null; actor: string; time: string }; previous?: number;
+  queue?: ServeQueue; release?: Release; last_release?: { release: Release; outcome: ReleaseOutcome; reasons?: string[] | null; actor: string; time: string }; previous?: number;
 }
 export type ReleaseMode = 'split' | 'canary' | 'blue-green' | 'shadow';
 export type ReleaseOutcome = 'promoted' | 'rolled_back' | 'replaced';

@@ -107,6 +107,7 @@ export const en = {
   // serving
   'serving.title': 'Model serving', 'serving.rps': 'Requests/s', 'serving.requests': 'Requests', 'serving.errors': 'Errors', 'serving.minutes': 'Since opened', 'serving.empty': 'No model is in service.',
   'serving.none': '{model} is not in service.', 'serving.to_model': 'Open the model', 'serving.window': 'last minute', 'serving.p50': 'Latency p50', 'serving.p99': 'Latency p99', 'serving.labels': 'Labels',
+  'queue': 'Queue and batches', 'queue.waiting': 'Waiting now', 'queue.mean': 'Rows a batch', 'queue.wait': 'Wait p50 · p99', 'queue.shed': 'Refused', 'queue.shed.of': '{full} full, {late} too late', 'queue.left': 'Clients that left', 'queue.sizes': 'Batches by rows', 'queue.batches': '{n} batches', 'queue.none': 'Nothing was computed yet.',
   release: 'Release', 'release.none': 'No release is under way.', 'release.start': 'Start a release', 'release.text': 'The version is loaded beside the one that answers. What callers name by version or label stays as it is.',
   'release.mode': 'Mode', 'release.split': 'Traffic split', 'release.canary': 'Canary', 'release.blue-green': 'Blue/green', 'release.shadow': 'Shadow',
   'release.split.text': 'A share of the requests that you move by hand.', 'release.canary.text': 'A growing share, judged against the version that answers now; taken back when it is worse.', 'release.blue-green.text': 'Loaded and ready: all requests switch at once, and back.', 'release.shadow.text': 'Copies of a share of the requests; answers are compared and dropped.',

@@ -100,6 +100,7 @@ export const zh: Plural = {
   lineage: '血缘', 'lineage.no_data': '未记录', 'lineage.no_spec': '此版本不是由作业产生，因此没有作业规格。',
   'serving.title': '推理服务', 'serving.rps': '请求/秒', 'serving.requests': '请求数', 'serving.errors': '错误数', 'serving.minutes': '打开以来', 'serving.empty': '没有模型在服务。',
   'serving.none': '{model} 不在服务。', 'serving.to_model': '查看模型', 'serving.window': '最近一分钟', 'serving.p50': '延迟 p50', 'serving.p99': '延迟 p99', 'serving.labels': '标签',
+  'queue': '队列与批处理', 'queue.waiting': '当前等待', 'queue.mean': '每批行数', 'queue.wait': '等待 p50 · p99', 'queue.shed': '已拒绝', 'queue.shed.of': '队列已满 {full}，来不及 {late}', 'queue.left': '中途离开的客户端', 'queue.sizes': '按行数统计的批次', 'queue.batches': '{n} 批', 'queue.none': '尚未计算任何请求。',
   release: '发布', 'release.none': '没有正在进行的发布。', 'release.start': '开始发布', 'release.text': '新版本会与当前版本一起加载；按版本号或别名调用的请求不受影响。',
   'release.mode': '方式', 'release.split': '分流', 'release.canary': '灰度发布', 'release.blue-green': '蓝绿发布', 'release.shadow': '流量复制',
   'release.split.text': '由您手动调整的一部分请求。', 'release.canary.text': '逐步加大比例，并与当前版本比较；变差时自动回滚。', 'release.blue-green.text': '加载就绪后一次性切换全部请求，也可立即切回。', 'release.shadow.text': '复制一部分请求，比较结果后丢弃。',

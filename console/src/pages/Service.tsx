@@ -11,7 +11,9 @@ import { Ago, Card, Empty, Kpi, Problem, ServePill, Skeleton, useTitle } from '.
 import { Chart } from '../ui/Chart';
 import { DeployDialog, UndeployDialog, useDialog } from './serving/Dialogs';
 import { Pad } from './serving/Pad';
+import { QueueCard } from './serving/Queue';
 import { ReleaseCard } from './serving/Release';
+import { draws, example, shape } from './serving/signature';
 import { TryJson } from './serving/TryJson';
 import { history, useSeen } from './serving/history';
 
@@ -34,10 +36,13 @@ function Loaded({ s }: { s: Record }) {
   const deploy = useDialog();
   const undeploy = useDialog();
   const [version, setVersion] = useState<number>();
-  const [tab, setTab] = useState<'draw' | 'json'>('draw');
   const versions = s.versions ?? [];
   const answering = versions.filter((v) => v.state === 'AVAILABLE');
   const picked = answering.some((v) => v.version === version) ? version : undefined;
+  const asked = versions.find((v) => v.version === (picked ?? s.default));
+  const drawn = draws(asked);
+  const [wanted, setTab] = useState<'draw' | 'json'>('draw');
+  const tab = drawn ? wanted : 'json';
   return (
     <>
       <section className="card" aria-label={s.model}>
@@ -67,17 +72,18 @@ function Loaded({ s }: { s: Record }) {
                 {answering.map((v) => <option key={v.version} value={v.version}>{t('version')} {v.version}</option>)}
               </select>
             )}
-            <span className="lang" role="group" aria-label={t('try')}>
+            {drawn && <span className="lang" role="group" aria-label={t('try')}>
               <button type="button" aria-pressed={tab === 'draw'} onClick={() => setTab('draw')}>{t('try.draw')}</button>
               <button type="button" aria-pressed={tab === 'json'} onClick={() => setTab('json')}>JSON</button>
-            </span>
+            </span>}
           </>
         }
       >
-        <div className="b">{tab === 'draw' ? <Pad key={picked} model={s.model} version={picked} /> : <TryJson model={s.model} version={picked} />}</div>
+        <div className="b">{tab === 'draw' ? <Pad key={picked} model={s.model} version={picked} /> : <TryJson key={`${asked?.version}`} model={s.model} version={picked} start={drawn ? undefined : example(asked)} />}</div>
       </Card>
       <Traffic model={s.model} />
       <ReleaseCard s={s} />
+      {s.queue && <QueueCard q={s.queue} />}
       <Card title={t('models.versions')}>
         <div className="scroll">
           <table className="t">
@@ -86,7 +92,7 @@ function Loaded({ s }: { s: Record }) {
               {versions.map((v) => (
                 <tr key={v.version}>
                   <td className="mono">{v.version}{v.version === s.default && <span className="tag" style={{ marginLeft: 6 }}>{t('serving.default')}</span>}</td>
-                  <td><ServePill state={v.state} failed={!!v.error} />{v.error && <p className="bad break">{v.error}</p>}</td>
+                  <td><ServePill state={v.state} failed={!!v.error} />{!!v.inputs?.length && <p className="dim mono break" style={{ fontSize: 11 }}>{v.inputs.map(shape).join(', ')} → {(v.outputs ?? []).map(shape).join(', ')}</p>}{v.error && <p className="bad break">{v.error}</p>}</td>
                   <td>{v.labels?.length ? v.labels.map((l) => <span key={l} className="tag" style={{ marginRight: 4 }}>{l}</span>) : <span className="dim">–</span>}</td>
                   <td className="right">{number(v.requests, lang)}</td>
                   <td className={v.errors ? 'right bad' : 'right'}>{number(v.errors, lang)}</td>

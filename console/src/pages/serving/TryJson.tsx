@@ -7,9 +7,9 @@ import { Command, Problem } from '../../ui/parts';
 import { examples, picture, pixels } from './digits';
 
 /** Sends a predict request as it is written and shows the answer as it comes. */
-export function TryJson({ model, version }: { model: string; version: number | undefined }) {
+export function TryJson({ model, version, start }: { model: string; version: number | undefined; start?: string | undefined }) {
   const { t, lang } = useT();
-  const [text, setText] = useState(() => JSON.stringify({ instances: [pixels(picture(examples[3]!))] }));
+  const [text, setText] = useState(() => start ?? JSON.stringify({ instances: [pixels(picture(examples[3]!))] }));
   const [answer, setAnswer] = useState<{ text: string; ms: number }>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
