@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -21,22 +22,27 @@ func digit() string {
 }
 
 func BenchmarkParse(b *testing.B) {
-	body, x := []byte(digit()), make([]float32, 0, 784)
-	input := tensor.Spec{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 784}}
+	body := []byte(digit())
+	sig := serve.Signature{Inputs: []tensor.Spec{{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 784}}}, Batched: true}
+	var r request
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := parse(body, input, x); err != nil {
+		if err := r.parse(body, &sig); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkAnswer(b *testing.B) {
-	y := []float32{1e-8, 3.1e-5, 0.99, 2.3e-7, 0.001, 0.0012, 4.5e-12, 0.003, 5.6e-4, 0.0042}
+	y := tensor.Float32s([]float32{1e-8, 3.1e-5, 0.99, 2.3e-7, 0.001, 0.0012, 4.5e-12, 0.003, 5.6e-4, 0.0042}, 1, 10)
+	spec := []tensor.Spec{{Name: "y", Type: tensor.Float32, Shape: []int{tensor.Any, 10}}}
 	var out []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		out = appendAnswer(out[:0], y, 1, []int{10}, false)
+		var err error
+		if out, err = appendAnswer(out[:0], spec, []tensor.Tensor{y}, false); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

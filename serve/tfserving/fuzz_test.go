@@ -11,11 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/tensor"
+	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 )
 
 // FuzzParse holds that a body is read or refused, and that what is read is what the standard library reads.
@@ -27,31 +30,32 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	input := tensor.Spec{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 3, 2}}
+	sig := serve.Signature{Inputs: []tensor.Spec{{Name: "x", Type: tensor.Float32, Shape: []int{tensor.Any, 3, 2}}}, Batched: true}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := parse(body, input, nil)
+		var r request
+		err := r.parse(body, &sig)
 		if err != nil {
 			if !errs.Is(err, errs.Invalid) {
 				t.Fatalf("%q: %v", body, err)
 			}
 			return
 		}
-		if r.rows < 1 || len(r.x) != r.rows*6 || len(r.x)*2 > len(body) {
-			t.Fatalf("%q: %d rows, %d values", body, r.rows, len(r.x))
+		if r.rows < 1 || len(r.cols[0].x) != r.rows*6 || len(r.cols[0].x)*2 > len(body) {
+			t.Fatalf("%q: %d rows, %d values", body, r.rows, len(r.cols[0].x))
 		}
-		compare(t, body, r)
+		compare(t, body, r.cols[0].x, r.columnar)
 	})
 }
 
 // compare reads the body with the standard library, where that can.
-func compare(t *testing.T, body []byte, r request) {
+func compare(t *testing.T, body []byte, x []float32, columnar bool) {
 	t.Helper()
 	var doc map[string]any
 	if json.Unmarshal(body, &doc) != nil {
 		return // NaN and the like
 	}
 	key := "instances"
-	if r.columnar {
+	if columnar {
 		key = "inputs"
 	}
 	var want []float64
@@ -71,12 +75,12 @@ func compare(t *testing.T, body []byte, r request) {
 		}
 	}
 	flatten(doc[key])
-	if len(want) != len(r.x) {
-		t.Fatalf("%q: %d values, the standard library has %d", body, len(r.x), len(want))
+	if len(want) != len(x) {
+		t.Fatalf("%q: %d values, the standard library has %d", body, len(x), len(want))
 	}
 	for i, v := range want {
-		if d := math.Abs(float64(r.x[i]) - v); d > 1.2e-7*math.Abs(v)+1e-44 {
-			t.Fatalf("%q: value %d is %v, the standard library has %v", body, i, r.x[i], v)
+		if d := math.Abs(float64(x[i]) - v); d > 1.2e-7*math.Abs(v)+1e-44 {
+			t.Fatalf("%q: value %d is %v, the standard library has %v", body, i, x[i], v)
 		}
 	}
 }
@@ -115,6 +119,101 @@ func FuzzUpload(f *testing.F) {
 		}
 		if w.Code == 200 && !bytes.Contains(body, got) {
 			t.Fatalf("%q %q: loaded %q", kind, body, got)
+		}
+	})
+}
+
+// everything has an input for every kind of element and of shape.
+func everything() serve.Signature {
+	return serve.Signature{Inputs: []tensor.Spec{
+		{Name: "f", Type: tensor.Float32, Shape: []int{tensor.Any, tensor.Any}},
+		{Name: "i", Type: tensor.Int8, Shape: []int{tensor.Any, 2, tensor.Any}},
+		{Name: "s", Type: tensor.Bytes, Shape: []int{tensor.Any}},
+		{Name: "b", Type: tensor.Bool, Shape: []int{tensor.Any, 1}},
+	}, Batched: true}
+}
+
+// sound holds that what was read is a tensor, and took memory in proportion to what was sent.
+func sound(t *testing.T, cols columns, sent int) {
+	t.Helper()
+	var c serve.Call
+	cols.tensors(&c)
+	for i := range c.In {
+		if err := c.In[i].Check(); err != nil {
+			t.Fatal(err)
+		}
+		if len(c.In[i].Data) > 8*sent || len(c.In[i].Strings) > sent {
+			t.Fatalf("%d bytes and %d strings of %d bytes", len(c.In[i].Data), len(c.In[i].Strings), sent)
+		}
+	}
+}
+
+// FuzzValues holds that whatever is read fits together.
+func FuzzValues(f *testing.F) {
+	for _, s := range []string{
+		`{"instances": [{"f": [1, 2], "i": [[1], [2]], "s": "x", "b": [true]}, {"s": {"b64": "YQ=="}, "b": [false], "f": [3, 4], "i": [[3], [4]]}]}`,
+		`{"inputs": {"f": [[1], [2]], "i": [[[], []], [[], []]], "s": ["\u00e9\n", {"b64": ""}], "b": [[true], [1]]}}`, `{"instances": [{"f": []}]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	sig := everything()
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var r request
+		if err := r.parse(body, &sig); err != nil {
+			if !errs.Is(err, errs.Invalid) {
+				t.Fatalf("%q: %v", body, err)
+			}
+			return
+		}
+		sound(t, r.cols, len(body))
+	})
+}
+
+// FuzzPredictRequest holds that a message is read or refused, and that what is read is a tensor.
+func FuzzPredictRequest(f *testing.F) {
+	seed := func(m proto.Message) {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	dim := func(n ...int64) *tfproto.TensorShapeProto {
+		s := &tfproto.TensorShapeProto{}
+		for _, n := range n {
+			s.Dim = append(s.Dim, &tfproto.TensorShapeProto_Dim{Size: n})
+		}
+		return s
+	}
+	for _, in := range []*tfproto.TensorProto{
+		{Dtype: tfproto.DataType_DT_FLOAT, TensorShape: dim(1, 2), FloatVal: []float32{1, 2}},
+		{Dtype: tfproto.DataType_DT_INT8, TensorShape: dim(1, 2, 3), IntVal: []int32{-1}},
+		{Dtype: tfproto.DataType_DT_STRING, TensorShape: dim(2), StringVal: [][]byte{nil, []byte("x")}},
+		{Dtype: tfproto.DataType_DT_STRING, TensorShape: dim(1), TensorContent: []byte{1, 'a'}},
+		{Dtype: tfproto.DataType_DT_HALF, TensorShape: dim(1 << 20), HalfVal: []int32{1, 2}},
+		{Dtype: tfproto.DataType_DT_UINT64, TensorShape: dim(1), Uint64Val: []uint64{1 << 63}},
+	} {
+		seed(&tfproto.PredictRequest{
+			ModelSpec: &tfproto.ModelSpec{Name: "m", SignatureName: "s", VersionChoice: &tfproto.ModelSpec_VersionLabel{VersionLabel: "l"}},
+			Inputs:    map[string]*tfproto.TensorProto{"x": in}, OutputFilter: []string{"y"},
+		})
+	}
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		var p prediction
+		if err := p.scan(msg); err != nil {
+			return
+		}
+		for _, e := range p.inputs {
+			var in, room tensor.Tensor
+			if err := readTensor(e.tensor, "x", &in, &room); err != nil {
+				continue
+			}
+			if err := in.Check(); err != nil {
+				t.Fatalf("%x: %v", msg, err)
+			}
+			if n := max(len(in.Data), 24*len(in.Strings)); n > max(maxFill, 8*len(msg)) {
+				t.Fatalf("%d bytes of memory for %d", n, len(msg))
+			}
 		}
 	})
 }

@@ -12,15 +12,11 @@ import (
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
-// maxAnswer bounds what one request may make a model write: a row of one number can ask for a million back.
-const maxAnswer = 8 << 20 // values
-
 // room is the buffers of one request.
 type room struct {
 	body, out []byte
-	x         []float32
+	req       request
 	call      serve.Call
-	shape     []int
 }
 
 var rooms = sync.Pool{New: func() any { return new(room) }}
@@ -29,12 +25,17 @@ var rooms = sync.Pool{New: func() any { return new(room) }}
 const keepRoom = 4 << 20
 
 func (r *room) put() {
+	r.req.b = nil
+	r.req.cols.free()
+	for i := range r.call.In { // the columns have the memory
+		r.call.In[i].Data, r.call.In[i].Strings = nil, nil
+	}
 	for i := range r.call.Out {
-		if cap(r.call.Out[i].Data) > keepRoom {
+		if cap(r.call.Out[i].Data) > keepRoom || r.call.Out[i].Strings != nil {
 			r.call.Out[i] = tensor.Tensor{}
 		}
 	}
-	if cap(r.body) <= keepRoom && cap(r.out) <= keepRoom && cap(r.x) <= keepRoom {
+	if cap(r.body) <= keepRoom && cap(r.out) <= keepRoom {
 		rooms.Put(r)
 	}
 }
@@ -68,26 +69,20 @@ func (r *room) predict(ctx context.Context, m *serve.Manager, to target, body, d
 
 func (r *room) answer(ctx context.Context, lease serve.Lease, body, dst []byte) ([]byte, error) {
 	sig := lease.Signature()
-	if len(sig.Inputs) != 1 || len(sig.Outputs) != 1 || sig.Inputs[0].Type != tensor.Float32 || sig.Inputs[0].RowSize() == 0 || sig.Outputs[0].Type != tensor.Float32 {
-		return dst, errs.Errorf("tfserving.predict", errs.Unsupported, "a model with other than one input and one output of float32 is not asked by this protocol yet")
-	}
-	req, err := parse(body, sig.Inputs[0], r.x)
-	r.x = req.x
-	if err != nil {
+	if err := r.req.parse(body, &sig); err != nil {
 		return dst, err
 	}
-	size := max(1, sig.Outputs[0].RowSize())
-	if req.rows > maxAnswer/size {
-		return dst, errs.Errorf("tfserving.predict", errs.TooLarge, "%d rows would be answered with %d numbers each, together more than %d: send fewer rows at a time",
-			req.rows, size, maxAnswer)
+	for i := range sig.Outputs { // before anything is computed, where that can be said
+		if size := max(1, sig.Outputs[i].RowSize()); r.req.rows > maxAnswer/size {
+			return dst, errs.Errorf("tfserving.predict", errs.TooLarge, "%d rows would be answered with %d numbers each, together more than %d: send fewer rows at a time",
+				r.req.rows, size, maxAnswer)
+		}
 	}
-	r.shape = append(append(r.shape[:0], req.rows), sig.Inputs[0].RowShape()...)
-	r.call.In = append(r.call.In[:0], tensor.Float32s(req.x, r.shape...))
+	r.req.cols.tensors(&r.call)
 	if err := lease.Run(ctx, &r.call); err != nil {
 		return dst, err
 	}
-	y := &r.call.Out[0]
-	return appendAnswer(dst, y.Float32s(), req.rows, y.Shape[1:], req.columnar), nil
+	return appendAnswer(dst, sig.Outputs, r.call.Out, r.req.columnar)
 }
 
 var jsonType = []string{"application/json"}
