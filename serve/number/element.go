@@ -33,7 +33,7 @@ func read(t tensor.Type, dst, b []byte, at int) (end int, ok bool) {
 		return end, ok && (h&0x7fff != 0x7c00 || math.IsInf(float64(v), 0))
 	case tensor.BFloat16:
 		v, end, ok := Float32(b, at)
-		h := bfloat16(v)
+		h := BFloat16(v)
 		binary.LittleEndian.PutUint16(dst, h)
 		return end, ok && (h&0x7fff != 0x7f80 || math.IsInf(float64(v), 0))
 	case tensor.Bool:
@@ -46,8 +46,8 @@ func read(t tensor.Type, dst, b []byte, at int) (end int, ok bool) {
 	return at, false
 }
 
-// bfloat16 is the nearest one, ties to even.
-func bfloat16(f float32) uint16 {
+// BFloat16 is the nearest one, ties to even.
+func BFloat16(f float32) uint16 {
 	u := math.Float32bits(f)
 	if f != f {
 		return uint16(u>>16) | 0x40

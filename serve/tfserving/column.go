@@ -44,6 +44,9 @@ func (c *column) elements() int {
 	return len(c.strings)
 }
 
+// bytes is what the elements take, but for the strings themselves.
+func (c *column) bytes() int { return 4*len(c.x) + len(c.data) + 24*len(c.strings) }
+
 // single says that the input has no dimensions: it is one value for all rows.
 func (c *column) single() bool { return len(c.spec.Shape) == 0 }
 

@@ -54,6 +54,7 @@ func echoes() map[string]serve.Signature {
 		"words":  join(true, one(tensor.Bytes, "word", "text", tensor.Any), one(tensor.Bytes, "raw", "raw_bytes", tensor.Any, 1)),
 		"word":   one(tensor.Bytes, "word", "word_bytes", tensor.Any),
 		"scores": join(true, one(tensor.Float32, "a", "scores", tensor.Any, 2), one(tensor.Bytes, "b", "classes", tensor.Any, 2)),
+		"wide":   one(tensor.Float32, "x", "y", tensor.Any, tensor.Any),
 		"value":  join(true, one(tensor.Float32, "x", "value", tensor.Any, 1)),
 	}
 }

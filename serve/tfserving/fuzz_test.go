@@ -217,3 +217,37 @@ func FuzzPredictRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzExamples holds that examples, as JSON and as a message, are read or refused, and fill tensors where they are read.
+func FuzzExamples(f *testing.F) {
+	f.Add([]byte(`{"examples": [{"f": [1, 2], "i": [1, 2], "s": "x", "b": true}, {}], "context": {"f": [3, 4], "i": [5, 6], "s": {"b64": ""}, "b": [0]}}`))
+	b, err := proto.Marshal(&tfproto.Input{Kind: &tfproto.Input_ExampleListWithContext{ExampleListWithContext: &tfproto.ExampleListWithContext{
+		Examples: []*tfproto.Example{{Features: &tfproto.Features{Feature: map[string]*tfproto.Feature{
+			"f": {Kind: &tfproto.Feature_FloatList{FloatList: &tfproto.FloatList{Value: []float32{1, 2}}}},
+			"i": {Kind: &tfproto.Feature_Int64List{Int64List: &tfproto.Int64List{Value: []int64{1, -2}}}},
+			"s": {Kind: &tfproto.Feature_BytesList{BytesList: &tfproto.BytesList{Value: [][]byte{[]byte("x")}}}},
+		}}}},
+		Context: &tfproto.Example{Features: &tfproto.Features{Feature: map[string]*tfproto.Feature{
+			"b": {Kind: &tfproto.Feature_Int64List{Int64List: &tfproto.Int64List{Value: []int64{1}}}},
+		}}},
+	}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	sig := everything()
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, read := range []func(*examples) error{
+			func(e *examples) error { return e.read(in, &sig) }, func(e *examples) error { return e.scan(in, &sig) },
+		} {
+			var e examples
+			if err := read(&e); err != nil {
+				if !errs.Is(err, errs.Invalid) {
+					t.Fatalf("%q: %v", in, err)
+				}
+				continue
+			}
+			sound(t, e.cols, len(in)*len(in))
+		}
+	})
+}

@@ -40,6 +40,9 @@ func Register(g grpc.ServiceRegistrar, c Calls) {
 		ServiceName: predictionService, HandlerType: (*any)(nil), Metadata: "serve/tfserving/proto/serving.proto",
 		Methods: []grpc.MethodDesc{
 			rpc.Method(predictionService, "Predict", s.predict),
+			rpc.Method(predictionService, "Classify", s.examplesCall(findScores)),
+			rpc.Method(predictionService, "Regress", s.examplesCall(findValues)),
+			rpc.Method(predictionService, "MultiInference", s.multi),
 			rpc.Small(predictionService, "GetModelMetadata", s.metadata),
 		},
 	}, s)

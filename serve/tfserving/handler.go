@@ -1,21 +1,28 @@
-// Package tfserving speaks TensorFlow Serving's REST protocol, so that its clients work unchanged:
+// Package tfserving speaks TensorFlow Serving's protocol, REST and gRPC, so that its clients work unchanged:
 //
 //	GET  /v1/models/M[/versions/N|/labels/L]            status
 //	GET  /v1/models/M[/versions/N|/labels/L]/metadata   what it takes and gives
 //	POST /v1/models/M[/versions/N|/labels/L]:predict    {"instances": […]} or {"inputs": …}
+//	POST …:classify, …:regress                          {"examples": […], "context": …}
 //	GET  /monitoring/prometheus/metrics
+//	PredictionService  Predict, Classify, Regress, MultiInference, GetModelMetadata
+//	ModelService       GetModelStatus, HandleReloadConfigRequest
 //
 // and beyond it
 //
 //	GET  /v1/models                                     every model in service that the caller may know of
-//	POST /v1/models/M:load                              adds a version from a Keras file and serves it
+//	POST /v1/models/M:load                              adds a version from a model file and serves it
 //	GET  /healthz
 //
 // Paths match without regard to case, except for the names of models and labels. Errors are {"error": "…"} with
-// TensorFlow Serving's statuses. Numbers are read as the nearest float32, also where TensorFlow Serving refuses whole
-// numbers of more than 24 bits; answers are the shortest decimals that read back as the same float32. Model files have
-// one signature, serving_default, with one input and one output of numbers: {"b64": …} is understood and refused, since no
-// tensor here holds bytes. Who may ask is decided by Options.Authorize.
+// TensorFlow Serving's statuses, and its codes by gRPC. Numbers are read as the nearest of the input's type, also where
+// TensorFlow Serving refuses whole numbers of more than 24 bits, and refused where the type cannot hold them; answers are
+// the shortest decimals that read back as the same value. Byte strings are text or {"b64": …}; an output of them whose
+// name ends in _bytes is answered as the latter. A model has one signature, serving_default. Who may ask is decided by
+// Options.Authorize and Calls.Allow.
+//
+// By REST a body is read in one pass into the tensors that the model takes (request.go); by gRPC a tensor stays where
+// the message has it (wire.go). What a request can make the server hold or write is bounded by what it sent.
 package tfserving
 
 import (
@@ -82,7 +89,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // route finds the call. Predictions come first: all else is rare.
 func (h *handler) route(w http.ResponseWriter, r *http.Request) error {
-	const op = "tfserving.route"
 	c, ok := parsePath(r.URL.Path)
 	if !ok {
 		return h.other(w, r)
@@ -95,10 +101,7 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) error {
 	case c.verb == "load" && post && c.version == 0 && c.label == "":
 		return h.serveLoad(w, r, c.model)
 	case (c.verb == "classify" || c.verb == "regress") && post:
-		if _, err := h.port.Authorize(r, "predict", c.model); err != nil {
-			return err
-		}
-		return errs.Errorf(op, errs.Invalid, "model %q has no signature for %s: its one signature, %q, is for predict", clip(c.model), c.verb, defaultSignature)
+		return h.serveExamples(w, r, c.target, c.verb)
 	case c.verb == "list" && get:
 		return h.serveList(w, r)
 	case c.verb == "status" && get:
