@@ -10,10 +10,10 @@ export CGO_ENABLED := 0
 up: build ## build, start and run the demonstration
 	bin/lineshaft up --demo $(UPFLAGS)
 
-build: console/dist/index.html bin/mnist/SHA256SUMS solve/highs/build/highs.wasm ## console and bin/lineshaft
+build: console/dist/index.html bin/mnist/SHA256SUMS solve/highs/build/highs.wasm serve/onnx/build/worker ## console and bin/lineshaft
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/lineshaft ./cmd/lineshaft
 
-test: console/node_modules/.package-lock.json bin/mnist/SHA256SUMS solve/highs/build/highs.wasm ## what needs nothing but Go and Node
+test: console/node_modules/.package-lock.json bin/mnist/SHA256SUMS solve/highs/build/highs.wasm serve/onnx/build/worker ## what needs nothing but Go and Node
 	cd console && npm run --silent test
 	go test ./...
 
@@ -36,8 +36,8 @@ bench-%:
 	go run ./bench/$* $(ARGS)
 
 clean:
-	rm -rf bin console/dist console/node_modules solve/highs/node_modules solve/highs/build
-	mkdir -p console/dist solve/highs/build && touch console/dist/.keep solve/highs/build/.keep
+	rm -rf bin console/dist console/node_modules solve/highs/node_modules solve/highs/build serve/onnx/build
+	mkdir -p console/dist solve/highs/build serve/onnx/build && touch console/dist/.keep solve/highs/build/.keep serve/onnx/build/.keep
 
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -60,3 +60,12 @@ solve/highs/build/highs.wasm: solve/highs/package-lock.json solve/highs/names.go
 	cd solve/highs && npm ci --no-audit --no-fund --loglevel=error
 	grep -q "$$(sha256sum solve/highs/node_modules/highs/build/highs.wasm | cut -d' ' -f1)" solve/highs/names.go
 	install -m 644 solve/highs/node_modules/highs/build/highs.wasm $@
+
+# The program that runs ONNX models is C against the header that onnxruntime_go carries; go.mod holds that module for it.
+# Without a C compiler the product is built without it, and says so when it is given an ONNX model.
+CC ?= gcc
+serve/onnx/build/worker: serve/onnx/worker/worker.c serve/onnx/worker/confine.h go.mod
+	@if ! command -v $(CC) >/dev/null; then echo 'no $(CC): building without ONNX models'; \
+	else go mod download github.com/yalue/onnxruntime_go && \
+	echo "$(CC) -o $@" && $(CC) -std=gnu11 -O2 -s -Wall -Werror -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+	-I "$$(go list -m -f '{{.Dir}}' github.com/yalue/onnxruntime_go)" -o $@ serve/onnx/worker/worker.c -ldl -lpthread; fi

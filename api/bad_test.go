@@ -106,7 +106,7 @@ func badUploads(t *testing.T) []bad {
 	large := strings.Repeat("x", 3<<20)
 	return []bad{
 		{"POST", "/models/m/versions", "x", 400, `query parameter \"filename\"`},
-		{"POST", "/models/m/versions?filename=m.onnx", "x", 400, ".h5 or .keras"},
+		{"POST", "/models/m/versions?filename=m.pt", "x", 400, ".h5 or .keras"},
 		{"POST", "/models/a%2Fb/versions?filename=m.h5", "x", 400, ""},
 		{"POST", "/models/..%2F..%2Fetc/versions?filename=m.h5", "x", 400, ""},
 		{"POST", "/models/m/versions?filename=m.h5", large, 413, ""},

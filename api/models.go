@@ -129,7 +129,7 @@ func (s *server) getVersion(ctx context.Context, in *VersionPath) (model.Version
 
 type modelUpload struct {
 	ModelPath
-	Filename string `query:"filename" required:"true" doc:"tells the format: .h5 or .keras" example:"model.h5"`
+	Filename string `query:"filename" required:"true" doc:"tells the format: .h5, .keras or .onnx" example:"model.h5"`
 	Change
 }
 
@@ -166,6 +166,9 @@ func (s *server) exportModel(w http.ResponseWriter, r *http.Request, in *exportQ
 		return err
 	}
 	format := cmp.Or(in.Format, v.Format)
+	if format != v.Format && v.Format == model.ONNX {
+		return errs.Errorf(op, errs.Unsupported, "an ONNX model is exported as it is, not as %s: leave the format out", format)
+	}
 	if r.Method == http.MethodHead {
 		fileHeader(w.Header(), v.Model+format.Ext())
 		return nil // nothing is exported

@@ -29,6 +29,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/config"
 	"github.com/lineshaft/lineshaft/serve/folder"
+	"github.com/lineshaft/lineshaft/serve/onnx"
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
 )
@@ -55,6 +56,8 @@ type Alone struct {
 	UploadLimit units.Bytes
 	Hosts       []string // names that the Host header may carry beside loopback's and the certificate's
 	Origins     []string // of pages that may call
+
+	ONNX onnx.Options // which library serves ONNX models
 
 	Out io.Writer // what people read
 	Err io.Writer // the log
@@ -237,7 +240,7 @@ func (s *alone) assemble() error {
 	for _, note := range notes {
 		s.log.Info(note, "file", s.o.BatchingFile)
 	}
-	rt := runtime.New(runtime.Options{Cores: batch.NewCores(0), Batching: joined})
+	rt := runtimes(s.onnx(), runtime.Options{Cores: batch.NewCores(0), Batching: joined})
 	s.manager = serve.New(serve.Options{
 		Store: folder.NewStore(), Models: s.folders, Runtime: s.folders.Runtime(rt), Clock: clock.System{}, Log: s.log,
 		Advice: "in service are: " + cmp.Or(strings.Join(s.folders.Names(), ", "), "none"),
@@ -252,6 +255,13 @@ func (s *alone) assemble() error {
 		s.gather = metrics
 	}
 	return nil
+}
+
+// onnx is how ONNX models are served; of the data folder only the installed library is used here.
+func (s *alone) onnx() onnx.Options {
+	o := s.o.ONNX
+	o.Log = s.log
+	return o
 }
 
 func (s *alone) protocols() protocols {

@@ -35,7 +35,6 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/serve"
-	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/solve"
 	"github.com/lineshaft/lineshaft/store"
@@ -152,7 +151,7 @@ func (s *Server) sweep(ctx context.Context) error {
 
 func (s *Server) openModels(context.Context, Options) error {
 	limit := int64(s.cfg.UploadLimit)
-	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: runtime.Check, Limit: limit}
+	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: checkModel, Limit: limit}
 	s.sets = &data.Sets{Store: s.db, Blobs: s.blobs, Clock: s.clock, Limit: limit}
 	s.code = &code{db: s.db, blobs: s.blobs, limit: min(limit, maxCode)}
 	return nil

@@ -34,7 +34,7 @@ func (s *Server) openServing(context.Context, Options) error {
 		}
 	}
 	s.serving = serve.New(serve.Options{
-		Store: s.db, Models: s.registry, Runtime: runtime.New(runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
+		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
 	})
 	s.registry.Aliased = s.serving.SyncAliases
 	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {

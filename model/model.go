@@ -21,12 +21,16 @@ type Format string
 const (
 	KerasH5  Format = "keras-h5"
 	KerasZip Format = "keras-zip" // .keras
+	ONNX     Format = "onnx"
 )
 
 // Ext is the ending of a file of the format.
 func (f Format) Ext() string {
-	if f == KerasZip {
+	switch f {
+	case KerasZip:
 		return ".keras"
+	case ONNX:
+		return ".onnx"
 	}
 	return ".h5"
 }

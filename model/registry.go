@@ -45,7 +45,7 @@ func (r *Registry) Model(ctx context.Context, name string) (Model, error) {
 	return r.Store.GetModel(ctx, name)
 }
 
-// Upload seals a stream as a new version. The format comes from the file name: .h5 or .keras.
+// Upload seals a stream as a new version. The format comes from the file name: .h5, .keras or .onnx.
 func (r *Registry) Upload(ctx context.Context, actor, name, filename string, body io.Reader) (Version, error) {
 	const op = "model.Upload"
 	if err := id.CheckName("model", name); err != nil {
@@ -104,8 +104,10 @@ func FormatOf(filename string) (Format, error) {
 		return KerasH5, nil
 	case ".keras":
 		return KerasZip, nil
+	case ".onnx":
+		return ONNX, nil
 	}
-	return "", errs.Errorf("model.FormatOf", errs.Invalid, "cannot tell the format of %q from its name: send a Keras file ending in .h5 or .keras", filename)
+	return "", errs.Errorf("model.FormatOf", errs.Invalid, "cannot tell the format of %q from its name: send a Keras file ending in .h5 or .keras, or an ONNX file ending in .onnx", filename)
 }
 
 // Resolve finds a version by number, by alias, or, with neither, the newest.

@@ -134,7 +134,7 @@ func (e *env) commands() []commandGroup {
 			usersCommand(e), tokensCommand(e), grantsCommand(e), secretsCommand(e), keysCommand(e), auditCommand(e),
 		}},
 		{"This program", []*cobra.Command{
-			upCommand(e), serveCommand(e), configCommand(e), doctorCommand(e), kerasCommand(e), solveCommand(e), twinCommand(e), completionCommand(e), versionCommand(e),
+			upCommand(e), serveCommand(e), configCommand(e), doctorCommand(e), runtimeCommand(e), kerasCommand(e), solveCommand(e), twinCommand(e), completionCommand(e), versionCommand(e),
 		}},
 	}
 }

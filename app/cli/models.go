@@ -104,7 +104,7 @@ func uploadCommand(e *env) *cobra.Command {
 	dry := false
 	cmd := &cobra.Command{
 		Use:   "upload MODEL FILE",
-		Short: "Add a version from a Keras file (.h5 or .keras)",
+		Short: "Add a version from a Keras file (.h5 or .keras) or an ONNX file",
 		Args:  takes, ValidArgsFunction: e.modelThenFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			const op = "cli.upload"

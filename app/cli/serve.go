@@ -122,6 +122,11 @@ otherwise, which needs --ssl_config_file: nobody has an account here.`,
 			if err := e.foreign(cmd); err != nil {
 				return err
 			}
+			c, err := e.load(nil)
+			if err != nil {
+				return err
+			}
+			o.ONNX = c.ONNX(0, nil)
 			return app.Serve(cmd.Context(), o)
 		},
 	}

@@ -11,7 +11,7 @@ import (
 
 // upKeys are the keys of the configuration that `up` takes as flags.
 func upKeys() []string {
-	return []string{"listen", "serve-listen", "serve-grpc-listen", "upload-limit", "body-limit", "disk-reserve", "serve-memory", "keep-jobs", "allow-less", "rule", "highs"}
+	return []string{"listen", "serve-listen", "serve-grpc-listen", "upload-limit", "body-limit", "disk-reserve", "serve-memory", "keep-jobs", "allow-less", "rule", "highs", "onnx-library"}
 }
 
 func upCommand(e *env) *cobra.Command {
@@ -54,6 +54,7 @@ keeps it sealed, serves it, and asks it ten digits. Killed and started again it 
 	f.String("disk-reserve", "", "stop uploads when less than this `size` is free (default 256MiB)")
 	f.String("allow-less", "", "`true` starts tasks although some isolation cannot be enforced here (default false)")
 	f.String("rule", "", "`file` of a learned rule for the scheduler (twin learn writes one)")
+	f.String("onnx-library", "", "`path` of ONNX Runtime's library, in the place of the one that `lineshaft runtime install onnx` fetches")
 	f.String("highs", "", "`path` of HiGHS's own program, which then solves in the place of the one within")
 	f.BoolVar(&o.Demo, "demo", false, "tell the story of one model, and let anybody on this machine ask the models served")
 	f.BoolVar(&o.Once, "once", false, "with --demo: end when the story is told")

@@ -94,7 +94,7 @@ export const en = {
   // models
   'models.latest': 'Latest', 'models.versions': 'Versions', 'models.served': 'Serving', 'models.in_service': 'In service', 'models.not_served': 'not in service', 'models.to_service': 'Open the service', 'models.source': 'Source',
   'models.empty': 'The registry has no model yet.',
-  'upload.title': 'Upload a model', 'upload.drop': 'Drop a file here, or choose one', 'upload.formats': 'Keras .h5 or .keras; sealed on arrival', 'upload.file': 'Model file', 'upload.name': 'Model name',
+  'upload.title': 'Upload a model', 'upload.drop': 'Drop a file here, or choose one', 'upload.formats': 'Keras .h5, .keras or ONNX; sealed on arrival', 'upload.file': 'Model file', 'upload.name': 'Model name',
   'upload.new_version': 'Adds a version to {name}.', 'upload.new_model': 'Makes a new model {name}.', 'upload.done': '{name} version {version} is in the registry.', 'upload.progress': 'Upload progress',
   'alias.set': 'Set alias', 'alias.version': 'Point an alias at version {version}', 'alias.title': 'Point an alias at {ref}', 'alias.same': '{alias} names version {version} already.',
   'alias.move': '{alias} moves from version {from} to version {to}. Whoever asks for {alias} gets the new one at once.', 'alias.new': '{alias} will name version {version}.', 'alias.do_move': 'Move', 'alias.do_set': 'Set',

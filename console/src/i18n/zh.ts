@@ -88,7 +88,7 @@ export const zh: Plural = {
   'submit.valid': '规格有效。', 'submit.place': '位于规格第 {line} 行第 {column} 列。',
   'models.latest': '最新版本', 'models.versions': '模型版本', 'models.served': '推理服务', 'models.in_service': '在服务', 'models.not_served': '未部署', 'models.to_service': '查看服务', 'models.source': '来源',
   'models.empty': '模型仓库还没有模型。',
-  'upload.title': '上传模型', 'upload.drop': '将文件拖到此处，或点击选择', 'upload.formats': 'Keras .h5 或 .keras；到达即加密', 'upload.file': '模型文件', 'upload.name': '模型名称',
+  'upload.title': '上传模型', 'upload.drop': '将文件拖到此处，或点击选择', 'upload.formats': 'Keras .h5、.keras 或 ONNX；到达即加密', 'upload.file': '模型文件', 'upload.name': '模型名称',
   'upload.new_version': '为 {name} 新增一个版本。', 'upload.new_model': '新建模型 {name}。', 'upload.done': '{name} 版本 {version} 已进入模型仓库。', 'upload.progress': '上传进度',
   'alias.set': '设置别名', 'alias.version': '将别名指向版本 {version}', 'alias.title': '将别名指向 {ref}', 'alias.same': '{alias} 已指向版本 {version}。',
   'alias.move': '{alias} 将从版本 {from} 移到版本 {to}，按 {alias} 请求者立即得到新版本。', 'alias.new': '{alias} 将指向版本 {version}。', 'alias.do_move': '移动', 'alias.do_set': '设置',

@@ -104,7 +104,7 @@ function VersionRow({ v, m, service, picked, pick, ask }: { v: Version; m: Model
         <span className="row" style={{ justifyContent: 'flex-end', gap: 4 }}>
           <button type="button" className="icon" aria-label={t('deploy.version', { version: v.version })} title={t('deploy')} onClick={() => ask({ what: 'deploy', version: v.version })}><Rocket size={15} /></button>
           <button type="button" className="icon" aria-label={t('alias.version', { version: v.version })} title={t('alias.set')} onClick={() => ask({ what: 'alias', version: v.version })}><Tag size={15} /></button>
-          <button type="button" className="icon" aria-label={t('export.version', { version: v.version })} title={t('export')} onClick={() => ask({ what: 'export', version: v.version, file: `${m.name}-${v.version}${v.format === 'keras-zip' ? '.keras' : '.h5'}` })}><Download size={15} /></button>
+          <button type="button" className="icon" aria-label={t('export.version', { version: v.version })} title={t('export')} onClick={() => ask({ what: 'export', version: v.version, file: `${m.name}-${v.version}${{ 'keras-zip': '.keras', onnx: '.onnx' }[v.format] ?? '.h5'}` })}><Download size={15} /></button>
         </span>
       </td>
     </tr>

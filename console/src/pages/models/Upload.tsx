@@ -33,9 +33,9 @@ export function useDrop(take: (files: File[]) => void) {
 }
 
 /** A model's name from a file's: what registry names may not have becomes a hyphen. */
-export const nameFrom = (file: string) => file.replace(/\.(h5|hdf5|keras)$/i, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[-._]+|[-._]+$/g, '') || 'model';
+export const nameFrom = (file: string) => file.replace(/\.(h5|hdf5|keras|onnx)$/i, '').replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[-._]+|[-._]+$/g, '') || 'model';
 
-/** Sends a Keras file into the registry, where it becomes a new version. */
+/** Sends a Keras or ONNX file into the registry, where it becomes a new version. */
 export function UploadDialog({ files, name: given, close }: { files: File[]; name?: string; close: () => void }) {
   const { t, lang } = useT();
   const client = useQueryClient();
@@ -85,7 +85,7 @@ export function UploadDialog({ files, name: given, close }: { files: File[]; nam
             {file ? <span className="break"><b>{file.name}</b> <span className="dim num">{bytes(file.size, lang)}</span></span> : <span>{t('upload.drop')}</span>}
             <span className="dim">{t('upload.formats')}</span>
           </button>
-          <input ref={input} type="file" accept=".h5,.hdf5,.keras" hidden aria-label={t('upload.file')} onChange={(e) => choose(e.currentTarget.files?.[0])} />
+          <input ref={input} type="file" accept=".h5,.hdf5,.keras,.onnx" hidden aria-label={t('upload.file')} onChange={(e) => choose(e.currentTarget.files?.[0])} />
           <TextInput mt={12} label={t('upload.name')} required disabled={!!given} value={name} onChange={(e) => setName(e.currentTarget.value)} pattern="[A-Za-z0-9][A-Za-z0-9._\-]*" />
           <p className="dim" style={{ margin: '6px 0 0', minHeight: 19 }}>{name && (names.includes(name) ? t('upload.new_version', { name }) : t('upload.new_model', { name }))}</p>
           {error !== undefined && <div style={{ marginTop: 10 }}><Problem error={error} /></div>}
