@@ -81,11 +81,8 @@ type Batcher struct {
 	// gathering is the rows of a leader that lets others run before it begins, or 0.
 	gathering int
 	waits     bool // the cores know that it waits
-	// pace is the time a row takes while others wait, over all workers: what the whole server achieves.
-	pace    float64
-	ended   int64 // the last batch
-	backlog bool  // calls waited when it ended
-	stats   stats
+	pace      pace
+	stats     stats
 }
 
 // New puts a queue before a model, which is the batcher's from then on.

@@ -10,8 +10,8 @@ import (
 //
 // Each model is charged the time that its batches take, divided by its weight, and a core that becomes free goes to the
 // model that was charged least (start-time fair queueing: a batch is charged when it begins, by what those before it
-// took, and that is corrected when it has ended). A model that comes back after a pause begins at the least charge of
-// those that are busy: what it did not use then is not saved up.
+// took, and that is corrected when it has ended). A model that comes back after a pause begins where the one that was
+// charged least of those that are busy was before its present batches: what it did not use then is not saved up.
 //
 // A batch cannot be interrupted. So that a model of short batches does not wait behind the long ones of another, a model
 // that computes nothing and was charged least of all begins even when all cores are taken; the operating system lets the
@@ -23,7 +23,7 @@ type Cores struct {
 	running int
 	waiting int      // models that wait for a core
 	active  []*share // that run or wait
-	least   float64  // charge of the active model that was charged least; never falls
+	least   float64  // charge of the active model that was charged least, without present batches; never falls
 }
 
 // share is one model's part of the cores. Cores.mu guards it.
@@ -31,6 +31,7 @@ type share struct {
 	b       *Batcher
 	weight  float64
 	charged float64
+	open    float64 // of that, for present batches
 	typical float64 // what its batches took lately
 	running int
 	waits   bool // for a core
@@ -81,6 +82,10 @@ func (c *Cores) give(g grant, took float64, wants bool) (grant, bool) {
 	c.running--
 	s.running--
 	s.charged += took/s.weight - g.charge
+	s.open -= g.charge
+	if s.running == 0 {
+		s.open = 0
+	}
 	if took > 0 {
 		s.typical += (took - s.typical) / 8
 	}
@@ -135,7 +140,7 @@ func (c *Cores) free(s *share) bool {
 		return false
 	}
 	for _, o := range c.active {
-		if o != s && o.charged < s.charged {
+		if o != s && o.charged < s.charged && o.typical > 0 { // of one that has ended no batch yet the charge is unknown
 			return false
 		}
 	}
@@ -148,6 +153,7 @@ func (c *Cores) start(s *share) grant {
 	s.running++
 	g := grant{s, s.typical / s.weight}
 	s.charged += g.charge
+	s.open += g.charge
 	return g
 }
 
@@ -166,9 +172,9 @@ func (c *Cores) settle() {
 	if len(c.active) == 0 {
 		return
 	}
-	low := c.active[0].charged
+	low := c.active[0].charged - c.active[0].open
 	for _, o := range c.active[1:] {
-		low = min(low, o.charged)
+		low = min(low, o.charged-o.open)
 	}
 	c.least = max(c.least, low)
 }

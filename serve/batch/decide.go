@@ -85,10 +85,13 @@ func (b *Batcher) slot(lead *call, core grant) *slot {
 func (b *Batcher) refuse(now int64, c *call) error {
 	const op = "batch.admit"
 	if c.due != never {
-		if wait := b.wait(now, c); float64(now)+wait > float64(c.due) {
+		wait, allowed := b.wait(now, c), float64(c.due-now)
+		// Room for one more batch, or a quarter of what is allowed: who comes to the front with no time to spare forces a
+		// small batch, and small batches make all others late.
+		if wait+min(b.lat.predict(b.p.padded(b.p.max)), allowed/4) > allowed {
 			b.stats.late++
 			err := errs.Errorf(op, errs.Exhausted, "this model is too busy to answer in time (about %v, and %v are allowed): try again later, or allow more time",
-				round(wait), round(float64(c.due-now)))
+				round(wait), round(allowed))
 			return errs.RetryAfter(err, b.drained())
 		}
 	}
@@ -136,8 +139,8 @@ func (b *Batcher) wait(now int64, c *call) float64 {
 
 // paced is the time a row takes while others wait; b.mu is held.
 func (b *Batcher) paced() float64 {
-	if b.pace > 0 {
-		return b.pace
+	if row := b.pace.row(); row > 0 {
+		return row
 	}
 	return b.lat.predict(b.p.padded(b.p.max)) / float64(b.p.max*b.parallel)
 }
@@ -322,18 +325,11 @@ func accept(core grant) {
 func (b *Batcher) learn(now int64, s *slot, took int64) {
 	b.stats.count(s)
 	if s.failed { // how fast it fails says nothing
-		b.backlog = false
+		b.pace.behind = false
 		return
 	}
 	b.lat.observe(s.padded, took)
-	if b.backlog {
-		sample := float64(now-b.ended) / float64(s.rows)
-		if b.pace == 0 {
-			b.pace = sample
-		}
-		b.pace += (sample - b.pace) / 8
-	}
-	b.ended, b.backlog = now, b.q.calls > 0
+	b.pace.observe(now, s.rows, b.q.calls > 0)
 }
 
 // Queue is the state now and the counters.

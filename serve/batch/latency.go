@@ -79,3 +79,30 @@ func (l *latency) late(rows int) float64 {
 	}
 	return l.predict(rows) + l.off
 }
+
+// pace learns how long a row takes while others wait, over all workers: what the whole server achieves. The zero value
+// knows nothing.
+type pace struct {
+	nanos, rows float64 // faded sums
+	last        int64   // when the last batch ended
+	behind      bool    // calls waited then
+}
+
+const paceFades = 0.95
+
+// observe takes the end of a batch, after which calls wait or do not.
+func (p *pace) observe(now int64, rows int, wait bool) {
+	if p.behind {
+		p.nanos = paceFades*p.nanos + float64(now-p.last)
+		p.rows = paceFades*p.rows + float64(rows)
+	}
+	p.last, p.behind = now, wait
+}
+
+// row is that time, or 0 when nothing is known.
+func (p *pace) row() float64 {
+	if p.rows == 0 {
+		return 0
+	}
+	return p.nanos / p.rows
+}
