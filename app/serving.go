@@ -87,6 +87,7 @@ func (p protocols) calls() *grpc.Server {
 	return rpc.New(rpc.Options{Authorize: p.authorize, MessageLimit: p.body, Guard: p.guard}, func(g grpc.ServiceRegistrar, allow rpc.Allow) {
 		health.Register(g, health.Options{Manager: p.manager, Allow: allow})
 		tfserving.Register(g, tfserving.Calls{Manager: p.manager, Allow: allow, Reload: p.reload})
+		kserve.Register(g, allow, p.kserve())
 	})
 }
 

@@ -23,6 +23,7 @@ const (
 	maxRank    = 32
 	maxInputs  = 1024
 	maxClasses = 1 << 20
+	maxStrings = 64 << 20 // bytes of the list of an input's strings, where nobody counts memory
 )
 
 type decoder struct {
@@ -294,7 +295,13 @@ func (d *decoder) holdFor(t tensor.Type, n int) error {
 		size = 24 // a slice
 	}
 	const free = 64 << 10
-	if d.port == nil || n*size < free {
+	if n*size < free {
+		return nil
+	}
+	if d.port == nil {
+		if t == tensor.Bytes && n*size > maxStrings {
+			return errs.Errorf(d.Op, errs.TooLarge, "an input of %d strings is more than the %d that one may have here: send fewer rows at a time", n, maxStrings/size)
+		}
 		return nil
 	}
 	if err := d.port.Hold(int64(n * size)); err != nil {

@@ -117,7 +117,7 @@ func (h *handler) server(w http.ResponseWriter, r *http.Request) error {
 	if _, err := h.port.Authorize(r, "read", ""); err != nil {
 		return err
 	}
-	return port.WriteJSON(w, map[string]any{"name": "lineshaft", "version": h.o.Version, "extensions": extensions})
+	return port.WriteJSON(w, map[string]any{"name": name, "version": h.o.Version, "extensions": extensions})
 }
 
 func (h *handler) ready(w http.ResponseWriter) error {

@@ -18,6 +18,7 @@ const maxAnswer = 8 << 20 // elements
 // room is a request on its way, with its buffers. It is used again for the next.
 type room struct {
 	head, raw, out []byte // of REST: the JSON, what follows it, the answer
+	wire           wire   // of gRPC
 	decoder        decoder
 	request
 	call serve.Call
@@ -30,6 +31,7 @@ type request struct {
 	priority int64         // 1 goes first; 0: none was given
 	timeout  time.Duration // 0: none
 	binary   bool          // outputs come as bytes unless they say otherwise
+	final    bool          // a stream's answer says that it is the last of its request
 	inputs   []input
 	outputs  []output // none: all
 }
@@ -41,6 +43,8 @@ type input struct {
 	shape  []int         // memory of its shape
 	room   tensor.Tensor // memory for one that is not a view of what came
 	size   int64         // of binary data; -1: none follows
+
+	contents []byte // of gRPC: the elements in the list of their type; nil: none
 }
 
 // output is one that is asked for.
@@ -62,7 +66,7 @@ func (r *room) put() {
 	}
 	for i := range r.inputs {
 		in := &r.inputs[i]
-		in.name, in.tensor = "", tensor.Tensor{}
+		in.name, in.tensor, in.contents = "", tensor.Tensor{}, nil
 		if cap(in.room.Data) > keepRoom || cap(in.room.Strings) > keepRoom/24 {
 			in.room = tensor.Tensor{}
 		}
@@ -75,6 +79,7 @@ func (r *room) put() {
 		}
 	}
 	clear(r.made)
+	clear(r.wire.raws)
 	rooms.Put(r)
 }
 
@@ -91,7 +96,7 @@ func (q *request) add() *input {
 		q.inputs = append(q.inputs, input{})
 	}
 	in := &q.inputs[len(q.inputs)-1]
-	in.name, in.tensor, in.shape, in.size = "", tensor.Tensor{}, in.shape[:0], -1
+	in.name, in.tensor, in.shape, in.size, in.contents = "", tensor.Tensor{}, in.shape[:0], -1, nil
 	return in
 }
 

@@ -37,6 +37,9 @@ type Options struct {
 	Load func(ctx context.Context, actor, model, filename string, body io.Reader) (version int64, err error)
 }
 
+// name is how the server calls itself.
+const name = "lineshaft"
+
 // extensions are those of Triton's that are spoken here, by its names.
 var extensions = []string{
 	"classification", "model_repository", "model_repository(unload_dependents)", "model_configuration", "statistics", "binary_tensor_data", "schedule_policy",

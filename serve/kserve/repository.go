@@ -12,9 +12,12 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/port"
+	"github.com/lineshaft/lineshaft/serve/rpc"
 )
 
 // This file is Triton's model repository extension over the registry: what is in service, what could be, and bringing a
@@ -116,6 +119,38 @@ func (s *inference) bring(ctx context.Context, actor, name string, p parameters)
 		}
 	}
 	return errs.Errorf(op, errs.Unsupported, "%d files came: a model here is one file", len(p.files))
+}
+
+// scan reads an entry of a RepositoryModelLoadRequest's parameters.
+func (p *parameters) scan(entry []byte) error {
+	key := ""
+	var v value
+	var text []byte
+	err := rpc.Fields(entry, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
+		switch {
+		case typ != protowire.BytesType:
+		case num == 1:
+			key = string(b)
+		case num == 2:
+			return rpc.Fields(b, func(num protowire.Number, _ protowire.Type, b []byte, _ uint64) error {
+				v.kind, text = num, b
+				return nil
+			})
+		}
+		return nil
+	})
+	file, isFile := strings.CutPrefix(key, "file:")
+	switch {
+	case err != nil:
+		return err
+	case isFile && v.kind == 4:
+		p.put(file, text)
+	case key == "config" && v.kind == 3:
+		p.config = string(text)
+	case isFile || key == "config":
+		return errs.Errorf("kserve.load", errs.Invalid, "the parameter %q is of the wrong kind: a file is bytes_param, config string_param", clip(key))
+	}
+	return nil
 }
 
 // What follows answers by REST.

@@ -160,6 +160,11 @@ var every = []tensor.Type{
 // The model "spare" is in the registry only.
 func open(t testing.TB) *served {
 	t.Helper()
+	return openWith(t, func(w *world) serve.Runtime { return w })
+}
+
+func openWith(t testing.TB, runtime func(*world) serve.Runtime) *served {
+	t.Helper()
 	slow := echoOf(true, []int{tensor.Any, 3}, tensor.Float32)
 	slow.wait = time.Minute
 	s := &served{world: &world{
@@ -169,7 +174,7 @@ func open(t testing.TB) *served {
 		},
 		files: map[string][]string{"f": {"f", "f"}, "s": {"s"}, "all": {"all"}, "slow": {"slow"}, "spare": {"spare", "spare"}},
 	}}
-	s.manager = serve.New(serve.Options{Store: s.world, Models: s.world, Runtime: s.world})
+	s.manager = serve.New(serve.Options{Store: s.world, Models: s.world, Runtime: runtime(s.world)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.manager.Run(ctx) }()
