@@ -164,6 +164,8 @@ func (s *server) register() {
 	s.codeRoutes()
 	s.serviceRoutes()
 	s.releaseRoutes()
+	s.idleRoutes()
+	s.attachmentRoutes()
 	s.batchingRoutes()
 	s.fleetRoutes()
 	s.reservationRoutes()

@@ -91,7 +91,7 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 	h.run(h.jobs.Run)
 	h.run(loop.Run)
 	h.sets = &data.Sets{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
-	h.models = &model.Registry{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20}
+	h.models = &model.Registry{Store: h.Store, Blobs: h.Blobs, Clock: h.Clock, Limit: 1 << 20, Attachments: h.Store, Keys: h.Keys}
 	serving := serve.New(serve.Options{Store: h.Store, Models: h.models, Runtime: doubling{}, Clock: h.Clock, Log: log})
 	h.models.Aliased = serving.SyncAliases
 	h.run(serving.Run)

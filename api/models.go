@@ -19,6 +19,7 @@ type Models interface {
 	Upload(ctx context.Context, actor, name, filename string, body io.Reader) (model.Version, error)
 	Export(ctx context.Context, v model.Version, record func(event.Event) error, actor string) (io.ReadCloser, error)
 	SetAlias(ctx context.Context, actor, name, alias string, version int64) error
+	Attachments
 }
 
 // ModelRows lists what the registry holds; *store.DB does.

@@ -119,6 +119,9 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/models/mnist/versions/1", "", [...]int{ok, ok, ok, ok, no, in}},
 		{"POST", "/models/mnist/versions?filename=m.keras", "", [...]int{ok, ok, ok, no, no, in}},
 		{"GET", "/models/mnist/versions/1/export", "", [...]int{ok, ok, no, no, no, in}},
+		{"GET", "/models/mnist/versions/1/warmup", "", [...]int{gone, gone, gone, gone, no, in}},
+		{"PUT", "/models/mnist/versions/1/warmup", `{"instances":[[3]]}`, [...]int{ok, ok, ok, no, no, in}},
+		{"DELETE", "/models/mnist/versions/1/warmup", "", [...]int{gone, gone, gone, no, no, in}},
 		{"PUT", "/models/mnist/aliases/prod", `{"version":1}`, [...]int{ok, ok, ok, no, no, in}},
 		{"DELETE", "/models/mnist/aliases/prod", "", [...]int{ok, ok, ok, no, no, in}},
 
@@ -128,6 +131,7 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/services/mnist/release", "", [...]int{gone, gone, gone, gone, gone, in}},
 		{"PUT", "/services/mnist/release", `{"candidate":1,"percent":10}`, [...]int{400, 400, 400, no, no, in}},
 		{"DELETE", "/services/mnist/release", "", [...]int{gone, gone, gone, no, no, in}},
+		{"PUT", "/services/mnist/idle", `{"after":"5m"}`, [...]int{ok, ok, ok, no, no, in}},
 		{"PUT", "/services/mnist/batching", `{"max_rows":8,"slo":"100ms"}`, [...]int{ok, ok, ok, no, no, in}},
 		{"DELETE", "/services/mnist/batching", "", [...]int{ok, ok, ok, no, no, in}},
 		{"DELETE", "/services/mnist", "", [...]int{done, done, done, no, no, in}},

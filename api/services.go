@@ -17,6 +17,7 @@ type Services interface {
 	Undeploy(ctx context.Context, actor, model string) error
 	Releases
 	Batching
+	Sleepers
 }
 
 // Deployment asks for a version of a model in service: by number, by alias, or, with neither, the newest.

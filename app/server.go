@@ -151,7 +151,7 @@ func (s *Server) sweep(ctx context.Context) error {
 
 func (s *Server) openModels(context.Context, Options) error {
 	limit := int64(s.cfg.UploadLimit)
-	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: checkModel, Limit: limit}
+	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: checkModel, Limit: limit, Attachments: s.db, Keys: s.keys}
 	s.sets = &data.Sets{Store: s.db, Blobs: s.blobs, Clock: s.clock, Limit: limit}
 	s.code = &code{db: s.db, blobs: s.blobs, limit: min(limit, maxCode)}
 	return nil

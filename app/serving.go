@@ -34,7 +34,7 @@ func (s *Server) openServing(context.Context, Options) error {
 		}
 	}
 	s.serving = serve.New(serve.Options{
-		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit,
+		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm,
 	})
 	s.registry.Aliased = s.serving.SyncAliases
 	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
@@ -111,6 +111,18 @@ func (s *Server) mayUse(ctx context.Context, token, action, model string) (actor
 		}
 	}
 	return p.Actor(), s.access.Authorize(ctx, p, action, access.Resource{Type: "service", Name: model})
+}
+
+// warm has a version answer the requests that are stored with it.
+func (s *Server) warm(ctx context.Context, v model.Version, l serve.Lease) error {
+	body, _, err := s.registry.Attached(ctx, v, model.Warmup)
+	switch {
+	case errs.Is(err, errs.NotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return tfserving.Warm(ctx, l, body)
 }
 
 // load registers what was posted to the serving port as a new version and serves it beside the others. It moves no

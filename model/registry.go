@@ -34,6 +34,9 @@ type Registry struct {
 	Clock clock.Clock
 	Check Check
 	Limit int64 // largest artifact in bytes
+	// Attachments and Keys keep what is attached to versions. May be nil where nothing is.
+	Attachments AttachmentStore
+	Keys        Sealer
 	// Added hears of every new version after it is stored, to serve it where the model is deployed. May be nil.
 	Added func(Version)
 	// Aliased hears of every alias that moved, to bring the label of a model in service up to it. May be nil.

@@ -121,7 +121,11 @@ func (q *Queue) Add(o Queue) {
 
 // queue is what a version's queue did, where it has one.
 func (i *instance) queue() (q Queue, ok bool) {
-	b, ok := i.servable.(Batched)
+	return queueOf(i.serves())
+}
+
+func queueOf(s Servable) (q Queue, ok bool) {
+	b, ok := s.(Batched)
 	if !ok {
 		return Queue{}, false
 	}
@@ -183,9 +187,9 @@ func (m *Manager) SetBatching(ctx context.Context, actor, name string, b *Batchi
 	})
 }
 
-// tune gives a version the settings of its service; s.change is held.
+// tune gives a version the settings of its service; s.change or s.mu is held.
 func (s *service) tune(m *Manager, i *instance) {
-	b, ok := i.servable.(Batched)
+	b, ok := i.serves().(Batched)
 	if !ok {
 		return
 	}

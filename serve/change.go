@@ -355,12 +355,17 @@ func (m *Manager) load(s *service, v model.Version) error {
 	s.live[v.Version] = i
 	s.mu.Unlock()
 	m.changed(s)
-	servable, err := m.read(m.ctx, i)
+	servable, err := m.fetch(m.ctx, v, func() { i.move(Begin) })
+	if err == nil {
+		if err = m.warm(i, servable); err != nil {
+			servable.Close()
+		}
+	}
 	if err != nil {
 		s.fail(i, err)
 		return err
 	}
-	i.servable = servable
+	i.hold(servable)
 	if s.record.Batching != nil {
 		s.tune(m, i)
 	}
@@ -371,17 +376,16 @@ func (m *Manager) load(s *service, v model.Version) error {
 	return nil
 }
 
-// read waits for its turn and reads the version. A fault in a reader ends that load and nothing else.
-func (m *Manager) read(ctx context.Context, i *instance) (servable Servable, err error) {
+// fetch waits for its turn, says so, and reads the version. A fault in a reader ends that load and nothing else.
+func (m *Manager) fetch(ctx context.Context, v model.Version, begun func()) (servable Servable, err error) {
 	const op = "serve.load"
-	v := i.version
 	select {
 	case m.loads <- struct{}{}:
 		defer func() { <-m.loads }()
 	case <-ctx.Done():
 		return nil, errs.Errorf(op, errs.Unavailable, "the server is stopping")
 	}
-	i.move(Begin)
+	begun()
 	defer func() {
 		if p := recover(); p != nil {
 			servable, err = nil, errs.Errorf(op, errs.Corrupt, "reading %s failed unexpectedly: %v", v.Subject(), p)

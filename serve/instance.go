@@ -11,9 +11,12 @@ import (
 // instance is one life of one version, from START to END.
 type instance struct {
 	version  model.Version
-	servable Servable // set before the state is AVAILABLE, then unchanged
+	servable atomic.Pointer[Servable] // set before the state is AVAILABLE; later exchanged by sleep.go alone
 	stats    stats
 	taps     atomic.Pointer[taps] // nil where nobody looks
+	wakes    atomic.Int64         // how often it came back into memory
+	asked    int64                // requests when it was last seen to be asked, and
+	since    time.Time            // when that was; the service's lock guards both
 
 	// refs counts the requests in flight and one for the manager. At zero nobody may take it any more.
 	refs atomic.Int64
@@ -32,6 +35,16 @@ func newInstance(v model.Version) *instance {
 	i.refs.Store(1)
 	return i
 }
+
+// serves is what computes; nil before it is loaded.
+func (i *instance) serves() Servable {
+	if s := i.servable.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+func (i *instance) hold(s Servable) { i.servable.Store(&s) }
 
 // move makes a change of state that the table has; another is a fault of ours, and stops here rather than spread.
 func (i *instance) move(on Cause) {
@@ -52,9 +65,11 @@ func (i *instance) status() VersionStatus {
 		Requests: i.stats.requests.Load(), Errors: i.stats.errors.Load(),
 	}
 	if i.state == Available || i.state == Unloading {
-		v.MemoryBytes, v.Work = i.servable.MemoryBytes(), i.work()
-		sig := i.servable.Signature()
+		v.MemoryBytes, v.Work = i.serves().MemoryBytes(), i.work()
+		sig := i.serves().Signature()
 		v.Inputs, v.Outputs = sig.Inputs, sig.Outputs
+		_, v.Asleep = i.serves().(*asleep)
+		v.Wakes = i.wakes.Load()
 	}
 	return v
 }
@@ -89,7 +104,7 @@ func (i *instance) release() {
 func (i *instance) drain() {
 	i.release()
 	<-i.idle
-	i.servable.Close()
+	i.serves().Close()
 	i.move(Free)
 }
 
@@ -107,7 +122,7 @@ func (l Lease) Version() int64 { return l.i.version.Version }
 func (l Lease) Format() model.Format { return l.i.version.Format }
 
 // Signature is what the version takes and gives.
-func (l Lease) Signature() Signature { return l.i.servable.Signature() }
+func (l Lease) Signature() Signature { return l.i.serves().Signature() }
 
 // Observe counts a request that took d.
 func (l Lease) Observe(d time.Duration, failed bool) {

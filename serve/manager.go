@@ -15,6 +15,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/clock"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
+	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve/release"
 )
 
@@ -41,6 +42,9 @@ type Options struct {
 	MemoryLimit units.Bytes
 	// Advice is what puts a model in service that is not; "`lineshaft deploy NAME` puts it there" where empty.
 	Advice string
+	// Warm has a version that was just loaded answer the requests that are stored with it, before it answers others. An
+	// error says that it does not answer them, and it is not served. Nil: none.
+	Warm func(ctx context.Context, v model.Version, l Lease) error
 	// Tick is how often rates are sampled and failed loads looked at; 0 means 5 s.
 	Tick time.Duration
 }
@@ -300,7 +304,7 @@ func (s *service) show(now time.Time) Service {
 	out := Service{
 		Model: s.name, Version: s.record.Version, Versions: []VersionStatus{},
 		Actor: s.record.Actor, Created: s.record.Created, Updated: s.record.Updated,
-		Batching: s.record.Batching, Queue: s.queue(),
+		Idle: s.record.Idle, Batching: s.record.Batching, Queue: s.queue(),
 		Release: s.showRelease(), Last: s.record.Last, Previous: s.record.Previous,
 	}
 	r := s.routes.Load()
@@ -362,5 +366,6 @@ func (m *Manager) sample() {
 		s.sampled = append(s.sampled, s.totals(now))
 		s.mu.Unlock()
 		m.judge(s)
+		m.rest(s)
 	}
 }

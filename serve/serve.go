@@ -30,6 +30,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/artifact"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve/release"
 	"github.com/lineshaft/lineshaft/serve/tensor"
@@ -50,8 +51,9 @@ type Service struct {
 	Created  time.Time       `json:"created"`
 	Updated  time.Time       `json:"updated"`
 
-	Batching *Batching `json:"batching,omitempty"` // settings of its own
-	Queue    *Queue    `json:"queue,omitempty"`    // what waits, and what was joined, over all its versions
+	Batching *Batching    `json:"batching,omitempty"` // settings of its own
+	Idle     job.Duration `json:"idle,omitempty"`     // without a request, after which its versions leave memory; 0: never
+	Queue    *Queue       `json:"queue,omitempty"`    // what waits, and what was joined, over all its versions
 
 	Release  *release.Release `json:"release,omitempty"`      // under way
 	Last     *release.Ended   `json:"last_release,omitempty"` // the last one that ended
@@ -68,7 +70,9 @@ type VersionStatus struct {
 	MemoryBytes int64     `json:"memory_bytes,omitempty"`
 	Requests    int64     `json:"requests"`
 	Errors      int64     `json:"errors"`
-	Work        Work      `json:"-"` // while it is in memory
+	Asleep      bool      `json:"asleep,omitempty"` // out of memory until somebody asks
+	Wakes       int64     `json:"wakes,omitempty"`  // how often it came back
+	Work        Work      `json:"-"`                // while it is in memory
 
 	Inputs  []tensor.Spec `json:"inputs,omitempty"` // while it answers
 	Outputs []tensor.Spec `json:"outputs,omitempty"`
@@ -83,7 +87,8 @@ type Record struct {
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
 
-	Batching *Batching `json:"batching,omitempty"`
+	Batching *Batching    `json:"batching,omitempty"`
+	Idle     job.Duration `json:"idle,omitempty"`
 
 	Release  *release.Release `json:"release,omitempty"`
 	Last     *release.Ended   `json:"last_release,omitempty"`

@@ -29,10 +29,11 @@ func (l Lease) Run(ctx context.Context, c *Call) error {
 }
 
 func (l Lease) compute(ctx context.Context, c *Call) error {
-	if err := l.i.servable.Signature().Check(c); err != nil {
+	s := l.i.serves()
+	if err := s.Signature().Check(c); err != nil {
 		return err
 	}
-	return l.i.servable.Run(ctx, c)
+	return s.Run(ctx, c)
 }
 
 func (t *taps) see(c *Call, took time.Duration, err error) {

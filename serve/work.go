@@ -30,7 +30,7 @@ func (i *instance) work() Work {
 	if last := s.last.Load(); last != 0 {
 		w.Last = time.Unix(0, last)
 	}
-	if b, ok := i.servable.(Batched); ok {
+	if b, ok := i.serves().(Batched); ok {
 		q := b.Queue()
 		w.Executions, w.Waiting = q.Batches, q.Waiting
 		w.Queue = min(time.Duration(q.Waits.Nanos), w.Compute)

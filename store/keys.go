@@ -12,6 +12,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/artifact"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/event"
+	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/store/blob"
 	"github.com/lineshaft/lineshaft/trust/seal"
 	"github.com/lineshaft/lineshaft/trust/secret"
@@ -65,6 +66,22 @@ func holders() []holder {
 			put: intoBody(func(s *secret.Stored, next []string) {
 				_, sealed, _ := strings.Cut(s.Sealed, " ")
 				s.Sealed = next[0] + " " + sealed
+			}),
+		},
+		{
+			kind: "attachment", list: `SELECT id, body FROM records WHERE kind = 'attachment' ORDER BY id`,
+			get: `SELECT body FROM records WHERE kind = 'attachment' AND id = $1`,
+			set: `UPDATE records SET body = $1 WHERE kind = 'attachment' AND id = $2`,
+			keys: func(id, body string) (string, []string, error) {
+				_, wrapped, err := inBody(func(a model.SealedAttachment) []string { return []string{a.Sealed} })(id, body)
+				for i, w := range wrapped {
+					wrapped[i], _, _ = strings.Cut(w, " ")
+				}
+				return model.AttachmentContext(id), wrapped, err
+			},
+			put: intoBody(func(a *model.SealedAttachment, next []string) {
+				_, sealed, _ := strings.Cut(a.Sealed, " ")
+				a.Sealed = next[0] + " " + sealed
 			}),
 		},
 		{

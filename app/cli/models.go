@@ -37,7 +37,7 @@ func modelsCommand(e *env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return e.showModel(cmd.Context(), args[0]) },
 	}
 	return group(&cobra.Command{Use: "models [MODEL]", Short: "List models; show, upload, export, verify one; move its aliases", Aliases: []string{"model"}},
-		list, show, uploadCommand(e), aliasCommand(e), exportCommand(e), verifyCommand(e))
+		list, show, uploadCommand(e), aliasCommand(e), exportCommand(e), verifyCommand(e), warmupCommand(e))
 }
 
 // aliasText lists aliases as "prod→3", or, of one version, as "prod".

@@ -40,13 +40,16 @@ func servicesCommand(e *env) *cobra.Command {
 			return e.show(s, func(w io.Writer) { e.serviceDetails(w, s) })
 		},
 	}
-	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show, batchingCommand(e))
+	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show, batchingCommand(e), idleCommand(e))
 }
 
 func versionsText(s serve.Service) string {
 	var out []string
 	for _, v := range s.Versions {
 		text := itoa(v.Version)
+		if v.Asleep {
+			text += " asleep"
+		}
 		if v.State != "AVAILABLE" {
 			text += " " + strings.ToLower(string(v.State))
 		}
@@ -69,7 +72,11 @@ func (e *env) serviceDetails(w io.Writer, s serve.Service) {
 	fmt.Fprintln(w)
 	t := newTable("no versions", "VERSION>", "STATE", "LABELS", "MEMORY>", "REQUESTS>", "ERRORS>", "LOADED>", "ERROR")
 	for _, v := range s.Versions {
-		t.row(v.Version, v.State, strings.Join(v.Labels, ", "), size(v.MemoryBytes), thousands(v.Requests), thousands(v.Errors), e.age(v.Loaded), v.Error)
+		state := string(v.State)
+		if v.Asleep {
+			state += " asleep"
+		}
+		t.row(v.Version, state, strings.Join(v.Labels, ", "), size(v.MemoryBytes), thousands(v.Requests), thousands(v.Errors), e.age(v.Loaded), v.Error)
 	}
 	e.print(w, t)
 }
