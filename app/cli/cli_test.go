@@ -70,6 +70,7 @@ func TestEveryCommandThatPeopleAreToldToTypeIsThere(t *testing.T) {
 		}
 		for _, w := range rest {
 			long, isLong := strings.CutPrefix(w, "--")
+			long, _, _ = strings.Cut(long, "=")
 			short, isShort := strings.CutPrefix(w, "-")
 			switch {
 			case isLong && long != "help" && cmd.Flag(long) == nil:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/nn/onnx"
 )
 
 // layerInfo is one layer of a file as `keras show` prints it.
@@ -46,8 +47,8 @@ func kerasCommand(e *env) *cobra.Command {
 	}
 	convert := &cobra.Command{
 		Use:     "convert FILE TO",
-		Short:   "Write a model file in the other format, told by the name of TO (.h5 or .keras)",
-		Example: "  lineshaft keras convert model.h5 model.keras",
+		Short:   "Write a model file in another format, told by the name of TO (.h5, .keras or .onnx)",
+		Example: "  lineshaft keras convert model.h5 model.keras\n  lineshaft keras convert model.keras model.onnx",
 		Args:    takes,
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := readKeras(args[0])
@@ -91,8 +92,10 @@ func writeKeras(name string, m *keras.Model) error {
 	switch {
 	case strings.HasSuffix(name, ".keras"):
 		write = keras.WriteKeras
+	case strings.HasSuffix(name, ".onnx"):
+		write = func(w io.Writer, m *keras.Model) error { return onnx.Write(w, m.Network) }
 	case !strings.HasSuffix(name, ".h5"):
-		return errs.Errorf(op, errs.Invalid, "%s: the name must end in .h5 or .keras, which says what to write", name)
+		return errs.Errorf(op, errs.Invalid, "%s: the name must end in .h5, .keras or .onnx, which says what to write", name)
 	}
 	return writeFile(name, 0o666, func(w io.Writer) error { return write(w, m) })
 }

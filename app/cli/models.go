@@ -15,6 +15,7 @@ import (
 	"github.com/lineshaft/lineshaft/client"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/layout"
 )
 
 func modelsCommand(e *env) *cobra.Command {
@@ -204,16 +205,24 @@ func aliasCommand(e *env) *cobra.Command {
 }
 
 func exportCommand(e *env) *cobra.Command {
-	file := ""
+	file, form := "", ""
 	cmd := &cobra.Command{
 		Use:   "export MODEL",
 		Short: "Write the plain file of a version; needs a grant and is audited",
 		Long: `Write the plain file of a version. Models are sealed: an export is the one way by which plain bytes leave, it needs
-a grant and is written to the audit log before the first byte leaves.`,
-		Example: "  lineshaft models export mnist:3 --to model.h5\n  lineshaft models export mnist@prod --to - | sha256sum",
-		Args:    takes, ValidArgsFunction: e.completeModels(),
+a grant and is written to the audit log before the first byte leaves.
+
+--layout writes the folder from which another server serves the model: a model repository of Triton (ONNX), or the
+base path of TensorFlow Serving (SavedModel).`,
+		Example: `  lineshaft models export mnist:3 --to model.h5
+  lineshaft models export mnist@prod --to - | sha256sum
+  lineshaft models export mnist:3 --layout triton --to repository`,
+		Args: takes, ValidArgsFunction: e.completeModels(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if form != "" {
+				return e.exportLayout(ctx, args[0], form, file)
+			}
 			c, v, err := e.version(ctx, args[0])
 			if err != nil {
 				return err
@@ -243,7 +252,9 @@ a grant and is written to the audit log before the first byte leaves.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&file, "to", "", "`file` to write, - for standard output (default the model's name)")
+	cmd.Flags().StringVar(&file, "to", "", "`file` to write, - for standard output (default the model's name); with --layout the folder (default models)")
+	cmd.Flags().StringVar(&form, "layout", "", "write the folder of another `server`: triton or tfserving")
+	complete(cmd, "layout", cobra.FixedCompletions(layout.All(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagFilename("to", "h5", "keras") // only fails for a flag that is not there
 	return cmd
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/pyenv"
 	"github.com/lineshaft/lineshaft/nn"
-	"github.com/lineshaft/lineshaft/nn/onnx"
+	"github.com/lineshaft/lineshaft/nn/graph"
 )
 
 //go:embed testdata/run.py
@@ -36,7 +36,7 @@ func TestEnginesONNXRuntimeAnswersAsTheNetworkItself(t *testing.T) {
 	dir := t.TempDir()
 	var all []one
 	for name, n := range networks(t) {
-		c := one{File: filepath.Join(dir, name), Names: []string{onnx.Input(n), onnx.Output(n)}, In: n.Input, Out: n.OutputShape()}
+		c := one{File: filepath.Join(dir, name), Names: []string{graph.Input(n), graph.Output(n)}, In: n.Input, Out: n.OutputShape()}
 		if err := os.WriteFile(c.File, write(t, n), 0o600); err != nil {
 			t.Fatal(err)
 		}

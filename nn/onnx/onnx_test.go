@@ -12,6 +12,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
+	"github.com/lineshaft/lineshaft/nn/graph"
 	"github.com/lineshaft/lineshaft/nn/onnx"
 )
 
@@ -108,9 +109,9 @@ func fields(t *testing.T, b []byte) map[protowire.Number][][]byte {
 
 func TestEveryValueIsMadeOnceBeforeItIsUsed(t *testing.T) {
 	for name, n := range networks(t) {
-		graph := fields(t, fields(t, write(t, n))[7][0])
-		made := map[string]bool{onnx.Input(n): true}
-		for _, init := range graph[5] {
+		body := fields(t, fields(t, write(t, n))[7][0])
+		made := map[string]bool{graph.Input(n): true}
+		for _, init := range body[5] {
 			f := fields(t, init)
 			made[string(f[8][0])] = true
 			size := 4
@@ -126,10 +127,10 @@ func TestEveryValueIsMadeOnceBeforeItIsUsed(t *testing.T) {
 				t.Errorf("%s: constant %s has %d bytes for %d elements", name, f[8][0], len(f[9][0]), elements)
 			}
 		}
-		if len(made) != 1+len(graph[5]) {
+		if len(made) != 1+len(body[5]) {
 			t.Errorf("%s: constants share a name", name)
 		}
-		for _, node := range graph[1] {
+		for _, node := range body[1] {
 			f := fields(t, node)
 			for _, in := range f[1] {
 				if !made[string(in)] {
@@ -143,7 +144,7 @@ func TestEveryValueIsMadeOnceBeforeItIsUsed(t *testing.T) {
 				made[string(out)] = true
 			}
 		}
-		if !made[onnx.Output(n)] {
+		if !made[graph.Output(n)] {
 			t.Errorf("%s: the output is not made", name)
 		}
 	}
@@ -166,7 +167,7 @@ func TestALayerWithoutAFormIsRefusedByName(t *testing.T) {
 	if err := n.Build(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := onnx.Write(&bytes.Buffer{}, n); !errs.Is(err, errs.Unsupported) || err.Error() != `layer "odd" is of kind Other, which is not written as ONNX` {
+	if err := onnx.Write(&bytes.Buffer{}, n); !errs.Is(err, errs.Unsupported) || err.Error() != `layer "odd" is of kind Other, which has no form in other frameworks` {
 		t.Error(err)
 	}
 }

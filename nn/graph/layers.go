@@ -1,4 +1,4 @@
-package onnx
+package graph
 
 import (
 	"math"
@@ -7,10 +7,10 @@ import (
 	"github.com/lineshaft/lineshaft/nn"
 )
 
-// This file says how each layer and each activation is written in ONNX's operators.
+// This file says how each layer and each activation is written in operators.
 
 // add writes one layer, whose input has that shape without the batch.
-func (g *graph) add(l nn.Layer, in []int) error {
+func (g *builder) add(l nn.Layer, in []int) error {
 	switch l := l.(type) {
 	case *nn.Dense:
 		g.dense(l, in)
@@ -23,7 +23,7 @@ func (g *graph) add(l nn.Layer, in []int) error {
 		return g.activation(l.Function, in[len(in)-1])
 	case *nn.Dropout: // acts in training only
 	case *nn.Flatten:
-		g.chain("Flatten", integer("axis", 1))
+		g.chain("Flatten", whole("axis", 1), whole("width", int64(product(in))))
 	case *nn.Rescaling:
 		g.with("Mul", g.number(l.Scale))
 		g.with("Add", g.number(l.Offset))
@@ -32,12 +32,12 @@ func (g *graph) add(l nn.Layer, in []int) error {
 	case *nn.Normalization:
 		g.normalization(l, in[len(in)-1])
 	default:
-		return errs.Errorf("onnx.Write", errs.Unsupported, "layer %q is of kind %s, which is not written as ONNX", l.Name(), l.Kind())
+		return errs.Errorf("graph.Of", errs.Unsupported, "layer %q is of kind %s, which has no form in other frameworks", l.Name(), l.Kind())
 	}
 	return nil
 }
 
-func (g *graph) dense(l *nn.Dense, in []int) {
+func (g *builder) dense(l *nn.Dense, in []int) {
 	params := l.Params()
 	width := in[len(in)-1]
 	kernel := g.floats("kernel", params[0].Value, width, l.Units)
@@ -56,7 +56,7 @@ func (g *graph) dense(l *nn.Dense, in []int) {
 }
 
 // standardization is (x - mean) / deviation, with deviations kept from zero as Keras keeps them.
-func (g *graph) standardization(l *nn.Standardization) {
+func (g *builder) standardization(l *nn.Standardization) {
 	const keep = 1e-7
 	deviation := make([]float32, len(l.Variance))
 	for i, v := range l.Variance {
@@ -67,7 +67,7 @@ func (g *graph) standardization(l *nn.Standardization) {
 }
 
 // normalization of a batch has fixed numbers when it answers, and is a product and a sum; that of a layer has an operator.
-func (g *graph) normalization(l *nn.Normalization, n int) {
+func (g *builder) normalization(l *nn.Normalization, n int) {
 	params := map[string][]float32{}
 	for _, p := range l.Params() {
 		params[p.Name] = p.Value
@@ -84,7 +84,7 @@ func (g *graph) normalization(l *nn.Normalization, n int) {
 		if beta := params["beta"]; beta != nil {
 			operands = append(operands, g.floats("beta", beta, n))
 		}
-		g.at = g.value("LayerNormalization", operands, integer("axis", -1), float("epsilon", l.Config.Epsilon))
+		g.at = g.value("LayerNormalization", operands, whole("axis", -1), real("epsilon", l.Config.Epsilon))
 		return
 	}
 	scale, shift := make([]float32, n), make([]float32, n)
@@ -104,9 +104,9 @@ func (g *graph) normalization(l *nn.Normalization, n int) {
 }
 
 // bent is a function of the layers ReLU, LeakyReLU and ELU, with their settings.
-func (g *graph) bent(function string, b nn.Bent) {
+func (g *builder) bent(function string, b nn.Bent) {
 	if function == "elu" {
-		g.chain("Elu", float("alpha", b.Alpha))
+		g.chain("Elu", real("alpha", b.Alpha))
 		return
 	}
 	if b.Threshold != 0 { // x from the threshold on, below it slope·(x - threshold)
@@ -126,7 +126,7 @@ func (g *graph) bent(function string, b nn.Bent) {
 	if b.Slope == 0 {
 		g.chain("Relu")
 	} else {
-		g.chain("LeakyRelu", float("alpha", b.Slope))
+		g.chain("LeakyRelu", real("alpha", b.Slope))
 	}
 	if !math.IsInf(b.Max, 1) {
 		g.with("Min", g.number(b.Max))
@@ -134,7 +134,7 @@ func (g *graph) bent(function string, b nn.Bent) {
 }
 
 // activation writes one of nn.Activations, along a last dimension of width.
-func (g *graph) activation(name string, width int) error {
+func (g *builder) activation(name string, width int) error {
 	x := g.at
 	switch name {
 	case "", "linear":
@@ -143,13 +143,13 @@ func (g *graph) activation(name string, width int) error {
 	case "relu6":
 		g.clip(0, 6)
 	case "leaky_relu":
-		g.chain("LeakyRelu", float("alpha", 0.2))
+		g.chain("LeakyRelu", real("alpha", 0.2))
 	case "elu":
-		g.chain("Elu", float("alpha", 1))
+		g.chain("Elu", real("alpha", 1))
 	case "celu":
-		g.chain("Celu", float("alpha", 1))
+		g.chain("Celu", real("alpha", 1))
 	case "selu":
-		g.chain("Selu", float("alpha", 1.6732632423543772848170429916717), float("gamma", 1.0507009873554804934193349852946))
+		g.chain("Selu", real("alpha", 1.6732632423543772848170429916717), real("gamma", 1.0507009873554804934193349852946))
 	case "gelu": // x/2·(1 + erf(x/√2))
 		g.with("Div", g.number(math.Sqrt2))
 		g.chain("Erf")
@@ -178,9 +178,9 @@ func (g *graph) activation(name string, width int) error {
 		g.chain("Tanh")
 		g.at = g.value("Sub", []string{x, g.at})
 	case "soft_shrink":
-		g.chain("Shrink", float("lambd", 0.5), float("bias", 0.5))
+		g.chain("Shrink", real("lambd", 0.5), real("bias", 0.5))
 	case "hard_shrink":
-		g.chain("Shrink", float("lambd", 0.5), float("bias", 0))
+		g.chain("Shrink", real("lambd", 0.5), real("bias", 0))
 	case "softplus":
 		g.chain("Softplus")
 	case "softsign":
@@ -217,31 +217,31 @@ func (g *graph) activation(name string, width int) error {
 		g.with("Mul", g.number(0.5))
 		g.clip(0, 1)
 	case "softmax":
-		g.chain("Softmax", integer("axis", -1))
+		g.chain("Softmax", whole("axis", -1))
 	case "log_softmax":
-		g.chain("LogSoftmax", integer("axis", -1))
+		g.chain("LogSoftmax", whole("axis", -1))
 	case "glu":
-		parts := g.node("Split", 2, []string{x}, integer("axis", -1))
+		parts := g.node("Split", 2, []string{x}, whole("axis", -1))
 		g.at = g.value("Sigmoid", parts[1:])
 		g.with("Mul", parts[0])
 	case "sparsemax":
 		g.sparsemax(width)
 	default:
-		return errs.Errorf("onnx.Write", errs.Unsupported, "layer %q: activation %q is not written as ONNX", g.layer, name)
+		return errs.Errorf("graph.Of", errs.Unsupported, "layer %q: activation %q has no form in other frameworks", g.layer, name)
 	}
 	return nil
 }
 
-func (g *graph) clip(lo, hi float64) {
+func (g *builder) clip(lo, hi float64) {
 	g.at = g.value("Clip", []string{g.at, g.number(lo), g.number(hi)})
 }
 
-func (g *graph) hardSigmoid() {
-	g.chain("HardSigmoid", float("alpha", 1.0/6), float("beta", 0.5))
+func (g *builder) hardSigmoid() {
+	g.chain("HardSigmoid", real("alpha", 1.0/6), real("beta", 0.5))
 }
 
 // half goes on with x/2·(1 + at).
-func (g *graph) half(x string) {
+func (g *builder) half(x string) {
 	g.with("Add", g.number(1))
 	g.with("Mul", x)
 	g.with("Mul", g.number(0.5))
@@ -249,22 +249,22 @@ func (g *graph) half(x string) {
 
 // sparsemax is nn's, which is Keras's: with the k largest elements supported, the threshold is (Σ of their cumulative
 // sums - 1)/k.
-func (g *graph) sparsemax(width int) {
+func (g *builder) sparsemax(width int) {
 	x := g.at
 	rank := make([]float32, width)
 	for i := range rank {
 		rank[i] = float32(i + 1)
 	}
 	axis, axes := g.integers(nil, -1), g.integers([]int{1}, -1)
-	ordered := g.node("TopK", 2, []string{x, g.integers([]int{1}, int64(width))}, integer("axis", -1))[0]
+	ordered := g.node("TopK", 2, []string{x, g.integers([]int{1}, int64(width))}, whole("axis", -1))[0]
 	sums := g.value("CumSum", []string{ordered, axis})
 	g.at = g.value("Sub", []string{sums, g.number(1)})
 	g.with("Div", g.floats("rank", rank, width))
 	supported := g.value("Greater", []string{ordered, g.at})
-	g.at = g.value("Cast", []string{supported}, integer("to", 1))
-	count := g.value("ReduceSum", []string{g.at, axes}, integer("keepdims", 1))
+	g.at = g.value("Cast", []string{supported}, whole("to", 1))
+	count := g.value("ReduceSum", []string{g.at, axes}, whole("keepdims", 1))
 	g.with("Mul", sums)
-	g.at = g.value("ReduceSum", []string{g.at, axes}, integer("keepdims", 1))
+	g.at = g.value("ReduceSum", []string{g.at, axes}, whole("keepdims", 1))
 	g.with("Sub", g.number(1))
 	g.with("Div", count)
 	g.at = g.value("Sub", []string{x, g.at})
