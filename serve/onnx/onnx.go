@@ -88,6 +88,18 @@ func Check(_ model.Format, r io.ReaderAt, size int64) error {
 	return err
 }
 
+// sameSymbol tells whether the first dimensions of all inputs and outputs have one name.
+func sameSymbol(g greeting) bool {
+	name := ""
+	for i, p := range append(g.inputs[:len(g.inputs):len(g.inputs)], g.outputs...) {
+		if len(p.symbols) == 0 || p.symbols[0] == "" || i > 0 && p.symbols[0] != name {
+			return false
+		}
+		name = p.symbols[0]
+	}
+	return true
+}
+
 // signature is what a loaded model takes and gives, by what ONNX Runtime found out about it.
 func signature(g greeting) (serve.Signature, error) {
 	const op = "onnx.signature"

@@ -129,11 +129,14 @@ func (p *process) greet(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
+const unknownOp = "the model needs an operator that this ONNX Runtime does not have; export it with standard operators, or take a newer library (`lineshaft runtime list`)"
+
 // refused is what ONNX Runtime says of a model, with what to do about the commonest.
 func refused(text []byte) string {
 	text = bytes.TrimSpace(bytes.ToValidUTF8(text, []byte("?")))
 	for _, known := range []struct{ sign, advice string }{
-		{"is not a registered function/op", "the model needs an operator that this ONNX Runtime does not have; export it with standard operators, or take a newer library (`lineshaft runtime list`)"},
+		{"is not a registered function/op", unknownOp},
+		{"No Op registered for", unknownOp},
 		{"Opset", "the model is of a newer opset than this ONNX Runtime knows; export it with an older one, or take a newer library (`lineshaft runtime list`)"},
 		{"bad_alloc", "the model needs more memory than it may have"},
 	} {

@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/batch"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
 // command is how a worker is started; the worker's own arguments follow args.
@@ -115,19 +116,49 @@ func (rt *Runtime) serve(ctx context.Context, program command, library string, f
 	}
 	m := &Model{
 		o: rt.o, program: program, library: library, file: file, size: size, log: rt.o.Log,
-		free: make(chan *lane, 2*rt.o.Lanes), p: p, changed: make(chan struct{}),
+		free: make(chan *lane, 2*rt.o.Lanes), changed: make(chan struct{}),
 	}
 	if m.sig, err = signature(p.hello); err != nil {
 		p.end()
 		p.free()
 		return nil, err
 	}
+	if m.sig.Batched {
+		if p, err = m.rows(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	m.p = p
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	for _, l := range p.lanes {
 		m.put(l)
 	}
 	m.closed.Go(func() { m.supervise(p) })
 	return m, nil
+}
+
+// rows tries whether the model's rows are independent of each other, and unsets Batched where they are not. A process that
+// does not survive it is replaced: what was tried may be nothing that anybody would ask.
+func (m *Model) rows(ctx context.Context, p *process) (*process, error) {
+	yes, known, why := independent(m.sig, func(in, out []tensor.Tensor) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return p.lanes[0].call(context.Background(), in, out, m.o.Limit)
+	})
+	if m.sig.Batched = yes || !known && sameSymbol(p.hello); !m.sig.Batched {
+		m.log.Info("requests to an ONNX model are not joined", "why", why)
+	}
+	if ctx.Err() != nil || p.dead.Load() {
+		p.end()
+		p.free()
+		if ctx.Err() != nil {
+			return nil, errs.E("onnx.Open", errs.KindOf(ctx.Err()), ctx.Err())
+		}
+		m.sig.Batched = false
+		return start(ctx, &m.o, m.program, m.library, m.file)
+	}
+	return p, nil
 }
 
 // worker puts the embedded program into memory, once.
