@@ -35,10 +35,10 @@ var (
 )
 
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
+	for _, d := range append([]*prometheus.Desc{
 		requestsDesc, errorsDesc, latencyDesc, stateDesc, memoryDesc, tfCountDesc, tfLatencyDesc,
 		waitingDesc, waitingRowsDesc, runningDesc, waitDesc, batchRowsDesc, paddingDesc, shedDesc, tfQueuingDesc, tfRunsDesc,
-	} {
+	}, tritonDescs...) {
 		ch <- d
 	}
 }
@@ -47,7 +47,8 @@ func (c metrics) Collect(ch chan<- prometheus.Metric) {
 	runs := int64(0)
 	defer func() { ch <- prometheus.MustNewConstMetric(tfRunsDesc, prometheus.CounterValue, float64(runs)) }()
 	for name, s := range *c.m.services.Load() {
-		for _, v := range s.show(c.m.o.Clock.Now()).Versions {
+		versions := s.show(c.m.o.Clock.Now()).Versions
+		for _, v := range versions {
 			version := strconv.FormatInt(v.Version, 10)
 			ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(v.Requests), name, version)
 			ch <- prometheus.MustNewConstMetric(errorsDesc, prometheus.CounterValue, float64(v.Errors), name, version)
@@ -55,6 +56,7 @@ func (c metrics) Collect(ch chan<- prometheus.Metric) {
 			if v.MemoryBytes > 0 {
 				ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(v.MemoryBytes), name, version)
 			}
+			v.triton(ch, name, version)
 		}
 		s.mu.Lock()
 		t := s.totals(c.m.o.Clock.Now())
@@ -66,16 +68,17 @@ func (c metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(tfCountDesc, prometheus.CounterValue, float64(t.requests-t.errors), name, "OK")
 		ch <- prometheus.MustNewConstMetric(tfCountDesc, prometheus.CounterValue, float64(t.errors), name, "ERROR")
-		t.histograms(ch, name)
+		t.histograms(ch, name, versions)
 	}
 }
 
 // histograms joins the buckets to whole octaves: 27 lines a model instead of 108.
-func (t *totals) histograms(ch chan<- prometheus.Metric, name string) {
+func (t *totals) histograms(ch chan<- prometheus.Metric, name string, versions []VersionStatus) {
 	n, seconds, micros := octaveCounts(&t.latency)
 	sum := float64(t.nanos)
 	ch <- prometheus.MustNewConstHistogram(latencyDesc, n, sum/1e9, seconds, name)
 	ch <- prometheus.MustNewConstHistogram(tfLatencyDesc, n, sum/1e3, micros, name, "Predict", "REST")
+	kserve(ch, name, versions, n, sum/1e9, seconds)
 }
 
 // octaveCounts counts by the ends of octaves, in seconds and in microseconds.

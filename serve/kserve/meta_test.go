@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestTheServerAndItsModelsAreDescribed(t *testing.T) {
@@ -163,5 +165,42 @@ func TestStatisticsTellWhatAVersionDid(t *testing.T) {
 	}
 	if code, text, _ := s.ask(t, "GET", "/v2/models/f/versions/9/stats", ""); code != 404 {
 		t.Errorf("%d %s", code, text)
+	}
+}
+
+func TestMetricsHaveTheNamesThatTritonsAndKServesUsersChart(t *testing.T) {
+	s := open(t)
+	for range 3 {
+		s.ask(t, "POST", "/v2/models/f/infer", `{"inputs":[{"name":"in0","datatype":"FP32","shape":[2,3],"data":[1,2,3,4,5,6]}]}`)
+	}
+	s.ask(t, "POST", "/v2/models/f/infer", `{}`)
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(s.manager.Metrics())
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.Metric {
+			labels := ""
+			for _, l := range m.Label {
+				labels += " " + l.GetValue()
+			}
+			got[family.GetName()+labels] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	for series, want := range map[string]float64{
+		"nv_inference_request_success f 2": 3, "nv_inference_request_failure f OTHER 2": 1, "nv_inference_count f 2": 6, "nv_inference_exec_count f 2": 3,
+		"nv_inference_pending_request_count f 2": 0, "request_predict_seconds f": 4, "request_preprocess_seconds f": 3, "request_postprocess_seconds f": 3,
+	} {
+		if v, ok := got[series]; !ok || v != want {
+			t.Errorf("%s: %v, %v", series, v, ok)
+		}
+	}
+	for _, name := range []string{"request", "queue", "compute_input", "compute_infer", "compute_output"} {
+		if _, ok := got["nv_inference_"+name+"_duration_us f 2"]; !ok {
+			t.Errorf("no nv_inference_%s_duration_us", name)
+		}
 	}
 }
