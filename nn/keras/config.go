@@ -52,6 +52,15 @@ type layerConfig struct {
 	Invert            bool             `json:"invert"`
 }
 
+// FromConfig builds the network that a configuration of Keras describes, with fresh weights, within a limit.
+func FromConfig(text []byte, limit nn.Limit) (*nn.Network, error) {
+	m, err := fromConfig(text, limit)
+	if err != nil {
+		return nil, err
+	}
+	return m.Network, nil
+}
+
 // fromConfig builds the network that a configuration describes, with fresh weights, within a limit.
 func fromConfig(text []byte, limit nn.Limit) (*Model, error) {
 	var o object

@@ -141,6 +141,16 @@ func modelObject(n *nn.Network) (obj, error) {
 	return o, nil
 }
 
+// Config is Keras's configuration of a network, as JSON.
+func Config(n *nn.Network) ([]byte, error) {
+	model, err := modelObject(n)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(model)
+	return text, errs.E("keras.Config", errs.Other, err)
+}
+
 func array(p []float32, dims ...int) *hdf5.Dataset {
 	return &hdf5.Dataset{Attrs: map[string]hdf5.Attribute{}, Dims: dims, Values: p}
 }
