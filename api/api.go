@@ -32,20 +32,21 @@ import (
 
 // Options are what the API works with. The interfaces are declared beside the handlers that use them.
 type Options struct {
-	Jobs     Jobs     // *job.Runner
-	Models   Models   // *model.Registry
-	Sets     Sets     // *data.Sets
-	Code     Code     // uploaded folders
-	Services Services // *serve.Manager
-	Fleet    Fleet    // *fleet.Fleet
-	Calendar Calendar // *calendar.Calendar
-	Control  Control  // *control.Runner
-	Access   Access   // *access.Service
-	Secrets  Secrets  // *secret.Service
-	Keys     Keys     // rotates the key-encryption keys
-	Shells   Shells   // *local.Local
-	Rows     Rows     // *store.DB
-	Solver   Solver   // *solve.Engine; nil offers none
+	Jobs       Jobs       // *job.Runner
+	Models     Models     // *model.Registry
+	Sets       Sets       // *data.Sets
+	Code       Code       // uploaded folders
+	Services   Services   // *serve.Manager
+	Fleet      Fleet      // *fleet.Fleet
+	Calendar   Calendar   // *calendar.Calendar
+	Control    Control    // *control.Runner
+	Access     Access     // *access.Service
+	Secrets    Secrets    // *secret.Service
+	Keys       Keys       // rotates the key-encryption keys
+	Shells     Shells     // *local.Local
+	Rows       Rows       // *store.DB
+	Solver     Solver     // *solve.Engine; nil offers none
+	Compressor Compressor // *compress.Service
 	// Predict answers a request of TensorFlow Serving's REST API; tfserving.Predict does.
 	Predict func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error)
 

@@ -70,6 +70,7 @@ func (s *server) modelRoutes() {
 		method: http.MethodGet, path: "/models/{name}/versions/{version}/export", summary: "The plain bytes of a version; granted and audited", slow: true,
 		gives: "application/octet-stream",
 	}, s.exportModel)
+	s.compressRoutes()
 	send(s, route{method: http.MethodPut, path: "/models/{name}/aliases/{alias}", summary: "Point an alias at a version"}, s.setAlias)
 	send(s, route{method: http.MethodDelete, path: "/models/{name}/aliases/{alias}", summary: "Remove an alias"},
 		func(ctx context.Context, in *aliasPath, _ none) (model.Model, error) {
@@ -130,7 +131,7 @@ func (s *server) getVersion(ctx context.Context, in *VersionPath) (model.Version
 
 type modelUpload struct {
 	ModelPath
-	Filename string `query:"filename" required:"true" doc:"tells the format: .h5, .keras or .onnx" example:"model.h5"`
+	Filename string `query:"filename" required:"true" doc:"tells the format: .h5, .keras, .onnx or .lsnn" example:"model.h5"`
 	Change
 }
 
@@ -156,7 +157,7 @@ func (s *server) uploadModel(w http.ResponseWriter, r *http.Request, in *modelUp
 
 type exportQuery struct {
 	VersionPath
-	Format model.Format `query:"format" enum:"keras-h5,keras-zip" doc:"as it is stored when absent"`
+	Format model.Format `query:"format" enum:"keras-h5,keras-zip,lineshaft-nn" doc:"as it is stored when absent"`
 }
 
 func (s *server) exportModel(w http.ResponseWriter, r *http.Request, in *exportQuery) error {

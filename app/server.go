@@ -40,6 +40,7 @@ import (
 	"github.com/lineshaft/lineshaft/store"
 	"github.com/lineshaft/lineshaft/store/blob"
 	"github.com/lineshaft/lineshaft/store/sqlite"
+	"github.com/lineshaft/lineshaft/train/compress"
 	"github.com/lineshaft/lineshaft/trust/access"
 	"github.com/lineshaft/lineshaft/trust/seal"
 	"github.com/lineshaft/lineshaft/trust/secret"
@@ -57,19 +58,20 @@ type Server struct {
 	blobs *blob.Store
 	db    *store.DB
 
-	access   *access.Service
-	secrets  *secret.Service
-	registry *model.Registry
-	sets     *data.Sets
-	code     *code
-	fleet    *fleet.Fleet
-	calendar *calendar.Calendar
-	tasks    *local.Local
-	jobs     *job.Runner
-	serving  *serve.Manager
-	loop     *control.Runner
-	solver   *solve.Engine
-	metrics  *prometheus.Registry
+	access     *access.Service
+	secrets    *secret.Service
+	registry   *model.Registry
+	compressor *compress.Service
+	sets       *data.Sets
+	code       *code
+	fleet      *fleet.Fleet
+	calendar   *calendar.Calendar
+	tasks      *local.Local
+	jobs       *job.Runner
+	serving    *serve.Manager
+	loop       *control.Runner
+	solver     *solve.Engine
+	metrics    *prometheus.Registry
 
 	created bool // the account admin was made by this start
 	ports   ports
@@ -152,6 +154,7 @@ func (s *Server) sweep(ctx context.Context) error {
 func (s *Server) openModels(context.Context, Options) error {
 	limit := int64(s.cfg.UploadLimit)
 	s.registry = &model.Registry{Store: s.db, Blobs: s.blobs, Clock: s.clock, Check: checkModel, Limit: limit, Attachments: s.db, Keys: s.keys}
+	s.compressor = compress.New(s.registry, s.blobs, s.clock)
 	s.sets = &data.Sets{Store: s.db, Blobs: s.blobs, Clock: s.clock, Limit: limit}
 	s.code = &code{db: s.db, blobs: s.blobs, limit: min(limit, maxCode)}
 	return nil
@@ -316,7 +319,7 @@ func (s *Server) face(ctx context.Context) http.Handler {
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
 		},
-		Convert: convert, Console: console.Handler(), Addresses: api.Addresses{Console: s.URL(), Serving: s.ServeURL(), ServingGRPC: s.GRPCAddr()}, Version: Version, Clock: s.clock, Log: s.log,
+		Compressor: s.compressor, Convert: convert, Console: console.Handler(), Addresses: api.Addresses{Console: s.URL(), Serving: s.ServeURL(), ServingGRPC: s.GRPCAddr()}, Version: Version, Clock: s.clock, Log: s.log,
 		BodyLimit: int64(s.cfg.BodyLimit), UploadLimit: int64(s.cfg.UploadLimit),
 		Ready: s.ready, Closing: ctx, Registerer: s.metrics, Gatherer: s.metrics,
 	})

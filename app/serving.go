@@ -14,6 +14,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/web"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/health"
@@ -136,9 +137,14 @@ func (s *Server) load(ctx context.Context, actor, name, filename string, body io
 	return v.Version, errs.E("app.load", errs.Other, err)
 }
 
-// convert writes a Keras file in its other format.
+// convert writes a model in another format: a Keras file gets the values that small weights stand for.
 func convert(w io.Writer, to model.Format, r io.ReaderAt, size int64) error {
-	m, err := keras.ReadModel(r, size)
+	m, err := &keras.Model{}, error(nil)
+	if packed.Is(r) {
+		m.Network, err = packed.Read(r, size)
+	} else {
+		m, err = keras.ReadModel(r, size)
+	}
 	if err != nil {
 		return err
 	}
@@ -147,6 +153,8 @@ func convert(w io.Writer, to model.Format, r io.ReaderAt, size int64) error {
 		return keras.WriteH5(w, m)
 	case model.KerasZip:
 		return keras.WriteKeras(w, m)
+	case model.Packed:
+		return packed.Write(w, m.Network)
 	}
-	return errs.Errorf("app.convert", errs.Unsupported, "a model is not written as %q: ask for %s or %s", to, model.KerasH5, model.KerasZip)
+	return errs.Errorf("app.convert", errs.Unsupported, "a model is not written as %q: ask for %s, %s or %s", to, model.KerasH5, model.KerasZip, model.Packed)
 }

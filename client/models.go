@@ -8,6 +8,7 @@ import (
 
 	"github.com/lineshaft/lineshaft/api"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/train/compress"
 )
 
 func modelPath(name string) string { return base + "/models/" + seg(name) }
@@ -56,6 +57,11 @@ func (c *Client) Export(ctx context.Context, name string, version int64, format 
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// Compress makes a smaller version of one and gives it with what was measured of both.
+func (c *Client) Compress(ctx context.Context, name string, version int64, r compress.Request, dryRun bool) (compress.Result, error) {
+	return change[compress.Result](ctx, c, http.MethodPost, versionPath(name, version)+"/compress", dry(dryRun), r)
 }
 
 // SetAlias points an alias at a version.

@@ -22,6 +22,7 @@ const (
 	KerasH5  Format = "keras-h5"
 	KerasZip Format = "keras-zip" // .keras
 	ONNX     Format = "onnx"
+	Packed   Format = "lineshaft-nn" // .lsnn: nn/packed
 )
 
 // Ext is the ending of a file of the format.
@@ -31,6 +32,8 @@ func (f Format) Ext() string {
 		return ".keras"
 	case ONNX:
 		return ".onnx"
+	case Packed:
+		return ".lsnn"
 	}
 	return ".h5"
 }
@@ -66,6 +69,8 @@ type Lineage struct {
 	Attempt int             `json:"attempt,omitempty"`
 	Data    []string        `json:"data,omitempty"` // "mnist@1 sha256:…"
 	Spec    json.RawMessage `json:"spec,omitempty"`
+	From    string          `json:"from,omitempty"`   // the version it was made of: "mnist:3 sha256:…"
+	Change  string          `json:"change,omitempty"` // what became of it: "weights in int8"
 }
 
 // Store keeps the registry's rows.

@@ -109,6 +109,8 @@ func FormatOf(filename string) (Format, error) {
 		return KerasZip, nil
 	case ".onnx":
 		return ONNX, nil
+	case ".lsnn":
+		return Packed, nil
 	}
 	return "", errs.Errorf("model.FormatOf", errs.Invalid, "cannot tell the format of %q from its name: send a Keras file ending in .h5 or .keras, or an ONNX file ending in .onnx", filename)
 }

@@ -37,8 +37,8 @@ func modelsCommand(e *env) *cobra.Command {
 		Args:    takes, ValidArgsFunction: e.completeModels(),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.showModel(cmd.Context(), args[0]) },
 	}
-	return group(&cobra.Command{Use: "models [MODEL]", Short: "List models; show, upload, export, verify one; move its aliases", Aliases: []string{"model"}},
-		list, show, uploadCommand(e), aliasCommand(e), exportCommand(e), verifyCommand(e), warmupCommand(e))
+	return group(&cobra.Command{Use: "models [MODEL]", Short: "List models; show, upload, export, verify, quantize, prune one; move its aliases", Aliases: []string{"model"}},
+		list, show, uploadCommand(e), aliasCommand(e), exportCommand(e), verifyCommand(e), warmupCommand(e), quantizeCommand(e), pruneCommand(e))
 }
 
 // aliasText lists aliases as "prod→3", or, of one version, as "prod".
@@ -97,7 +97,7 @@ func (e *env) showModel(ctx context.Context, ref string) error {
 	}
 	return e.show(v, func(w io.Writer) {
 		e.details(w, "version", fmt.Sprintf("%s:%d", v.Model, v.Version), "aliases", aliasText(m.Aliases, v.Version), "format", v.Format, "size", size(v.Size),
-			"digest", v.Digest, "source", v.Source, "data", strings.Join(v.Lineage.Data, "\n"), "metrics", metricsText(v.Metrics), "creator", v.Creator, "created", e.when(v.Created))
+			"digest", v.Digest, "source", v.Source, "data", strings.Join(v.Lineage.Data, "\n"), "from", v.Lineage.From, "change", v.Lineage.Change, "metrics", metricsText(v.Metrics), "creator", v.Creator, "created", e.when(v.Created))
 	})
 }
 
@@ -151,7 +151,7 @@ func uploadCommand(e *env) *cobra.Command {
 // modelThenFile completes a model's name, then the shell's files.
 func (e *env) modelThenFile(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		return []cobra.Completion{"h5", "keras"}, cobra.ShellCompDirectiveFilterFileExt
+		return []cobra.Completion{"h5", "keras", "lsnn"}, cobra.ShellCompDirectiveFilterFileExt
 	}
 	return e.completeModels()(cmd, args, typed)
 }

@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"app":        {"*"},
 	"app/cli":    {"client", "api", "calendar", "job", "model", "data", "control", "fleet", "trust", "serve", "train", "nn", "solve", "app", "twin", "sched"},
 	"api":        {"control", "calendar", "solve", "trust", "fleet", "job", "sched", "exec", "data", "model", "serve", "train", "telemetry", "insight"},
-	"client":     {"api", "calendar", "job", "model", "data", "control", "fleet", "trust", "serve", "solve"},
+	"client":     {"api", "calendar", "job", "model", "data", "control", "fleet", "trust", "serve", "solve", "train"},
 	"bench":      {"*"},
 	"twin":       {"control", "job", "sched", "serve", "insight", "fleet", "exec"},
 	"store":      {"job", "sched", "calendar", "model", "data", "trust", "control", "fleet", "serve"},

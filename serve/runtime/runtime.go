@@ -18,6 +18,7 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/batch"
 	"github.com/lineshaft/lineshaft/serve/tensor"
@@ -31,7 +32,7 @@ type Options struct {
 	Batching serve.Batching // of every version, until it is changed
 }
 
-// Runtime loads Keras files.
+// Runtime loads Keras files, and those of nn/packed.
 type Runtime struct{ o Options }
 
 // New makes a runtime.
@@ -47,13 +48,21 @@ func New(o Options) *Runtime {
 
 // Check says what is wrong with a file that cannot be served; it is the registry's check of an upload.
 func Check(_ model.Format, r io.ReaderAt, size int64) error {
-	_, err := keras.Read(r, size)
+	_, err := read(r, size)
 	return err
+}
+
+// read reads a network of either kind.
+func read(r io.ReaderAt, size int64) (*nn.Network, error) {
+	if packed.Is(r) {
+		return packed.Read(r, size)
+	}
+	return keras.Read(r, size)
 }
 
 // Load reads a network and prepares it for this processor.
 func (rt *Runtime) Load(ctx context.Context, _ model.Format, r io.ReaderAt, size int64) (serve.Servable, error) {
-	net, err := keras.Read(stoppable{ctx, r}, size)
+	net, err := read(stoppable{ctx, r}, size)
 	if err != nil {
 		return nil, err
 	}
