@@ -50,7 +50,7 @@ func (s *server) compress(ctx context.Context, in *versionChange, r compress.Req
 // trainedOn is the data set that a version's lineage names first: "mnist@1 sha256:…".
 func trainedOn(v model.Version) (string, error) {
 	if len(v.Lineage.Data) == 0 {
-		return "", errs.Errorf("api.compress", errs.Invalid, "it is not known what %s:%d was trained with: name the data set to measure on (data)", v.Model, v.Version)
+		return "", errs.Errorf("api.compress", errs.Invalid, "it is not known what %s:%d was trained with: name the data set to measure on (data, or --on)", v.Model, v.Version)
 	}
 	ref, _, _ := strings.Cut(v.Lineage.Data[0], " ")
 	return ref, nil

@@ -34,6 +34,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
+	"github.com/lineshaft/lineshaft/train/compress"
 	"github.com/lineshaft/lineshaft/trust/access"
 	"github.com/lineshaft/lineshaft/trust/secret"
 )
@@ -102,13 +103,24 @@ func newHall(t *testing.T, change ...func(*api.Options)) *hall {
 			return tfserving.Predict(ctx, serving, model, version, label, body, nil)
 		},
 		Jobs: h.jobs, Models: h.models, Sets: h.sets, Code: &folders{h: h.Hall}, Fleet: h.fleet, Calendar: h.calendar, Control: loop, Access: h.access, Rows: h.Store,
-		Solver: solver{}, Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
+		Compressor: compressor{}, Solver: solver{}, Version: "test", Clock: h.Clock, Log: log, UploadLimit: 2 << 20,
 	}
 	for _, c := range change {
 		c(&h.o)
 	}
 	h.listen()
 	return h
+}
+
+// compressor says what it was asked.
+type compressor struct{}
+
+func (compressor) Compress(_ context.Context, actor string, v model.Version, set data.Set, r compress.Request, dryRun bool) (compress.Result, error) {
+	if !dryRun {
+		v.Version++
+	}
+	v.Creator = actor
+	return compress.Result{Version: v, Report: compress.Report{Change: r.String(), Data: set.Ref()}}, nil
 }
 
 // run keeps a runner going for the length of the test.

@@ -122,6 +122,7 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/models/mnist/versions/1/warmup", "", [...]int{gone, gone, gone, gone, no, in}},
 		{"PUT", "/models/mnist/versions/1/warmup", `{"instances":[[3]]}`, [...]int{ok, ok, ok, no, no, in}},
 		{"DELETE", "/models/mnist/versions/1/warmup", "", [...]int{gone, gone, gone, no, no, in}},
+		{"POST", "/models/mnist/versions/1/compress", `{"to":"int8","data":"digits"}`, [...]int{ok, ok, ok, no, no, in}},
 		{"PUT", "/models/mnist/aliases/prod", `{"version":1}`, [...]int{ok, ok, ok, no, no, in}},
 		{"DELETE", "/models/mnist/aliases/prod", "", [...]int{ok, ok, ok, no, no, in}},
 

@@ -22,7 +22,7 @@ type compression struct {
 
 func (c *compression) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.data, "data", "", "`set` to measure both versions on (default what the version was trained with)")
+	f.StringVar(&c.data, "on", "", "`set` to measure both versions on (default what the version was trained with)")
 	f.StringVar(&c.drop, "max-drop", "0.5%", "`share` of the answers that may get worse before the version is refused")
 	f.Float64Var(&c.scale, "scale", 0, "`number` that inputs are divided by (default as in training, 255 for images otherwise)")
 	dryRun(cmd, &c.dry)
@@ -47,7 +47,7 @@ func quantizeCommand(e *env) *cobra.Command {
 		Long: `Make a version whose weights are whole numbers of eight bits with a scale for each column (int8), or the upper halves
 of float32 (bf16). Both versions are measured on the validation part of a data set, and the new one is registered with
 its lineage unless it answers too much worse. It is served, exported and rolled back like any other.`,
-		Example: "  lineshaft models quantize mnist:3 --to int8\n  lineshaft models quantize mnist@prod --to bf16 --data mnist --max-drop 0.1%",
+		Example: "  lineshaft models quantize mnist:3 --to int8\n  lineshaft models quantize mnist@prod --to bf16 --on mnist --max-drop 0.1%",
 		Args:    takes, ValidArgsFunction: e.completeModels(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := flags.request(compress.Request{To: to})

@@ -25,8 +25,8 @@ import (
 
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn"
-	"github.com/lineshaft/lineshaft/nn/kernel"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/nn/kernel"
 )
 
 const (

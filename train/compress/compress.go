@@ -27,8 +27,8 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn"
-	"github.com/lineshaft/lineshaft/nn/kernel"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/nn/kernel"
 	"github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/train"
 )
