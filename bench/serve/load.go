@@ -32,8 +32,20 @@ type client struct {
 	body bytes.Buffer
 }
 
-func dial(addr string) (*client, error) {
-	conn, err := net.Dial("tcp", addr)
+// asker is a client of any protocol.
+type asker interface {
+	ask(request []byte) (answer []byte, err error)
+	Close() error
+}
+
+func (c *client) Close() error { return c.conn.Close() }
+
+// dial gives a new client of the system.
+func (s *system) dial() (asker, error) {
+	if s.open != nil {
+		return s.open()
+	}
+	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +79,11 @@ func post(path, header, body string) []byte {
 
 // verify compares all answers of a system with those of nn.Predictor in this process.
 func verify(s *system, w *work) (far, right float64, err error) {
-	c, err := dial(s.addr)
+	c, err := s.dial()
 	if err != nil {
 		return 0, 0, err
 	}
-	defer c.conn.Close()
+	defer c.Close()
 	for i, image := range w.images {
 		body, err := c.ask(s.request(image))
 		if err != nil {
@@ -152,11 +164,11 @@ const checkEvery = 8
 
 // drive is one client. Each begins at another image, so that no two ask the same at once.
 func drive(ctx context.Context, s *system, w *work, requests [][]byte, n int, until time.Time) ([]time.Duration, error) {
-	c, err := dial(s.addr)
+	c, err := s.dial()
 	if err != nil {
 		return nil, err
 	}
-	defer c.conn.Close()
+	defer c.Close()
 	var taken []time.Duration
 	for i := n * 7; ctx.Err() == nil; i++ {
 		from := time.Now()

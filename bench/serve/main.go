@@ -1,4 +1,4 @@
-// Command serve measures what a prediction costs a server: one row by HTTP and JSON, asked by 32 clients at once.
+// Command serve measures what a prediction costs a server: one row by HTTP and JSON or by gRPC, asked by 32 clients at once.
 //
 //	go run ./bench/serve --data DIR [--json]
 //
@@ -8,7 +8,10 @@
 //   - lineshaft: the product, `lineshaft up`, asked with a token on its serving port;
 //   - handler: its serving port alone, without accounts and data folder (what access control costs is the difference);
 //   - echo: a bare net/http server that sends the body back, the floor of any Go server;
-//   - mlserver: MLServer with the same weights in numpy, at the best of several settings tried first.
+//   - mlserver: MLServer with the same weights in numpy, at the best of several settings tried first;
+//   - bentoml: BentoML, likewise;
+//   - lineshaft-grpc, handler-grpc, echo-grpc: the first three by gRPC, with the message that TensorFlow's client sends; each
+//     client has a connection of its own.
 //
 // CPU time is that of the server's whole process tree from /proc, divided by the requests answered; the clients' is
 // not in it. Systems take turns, round after round, and each figure is the median of its rounds. Before that every
@@ -59,9 +62,9 @@ func main() {
 	flag.IntVar(&c.clients, "clients", 32, "clients at once, each with one connection")
 	flag.Float64Var(&c.seconds, "seconds", 5, "length of a round")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each system")
-	flag.StringVar(&systems, "systems", "lineshaft,handler,echo,mlserver", "what is measured")
+	flag.StringVar(&systems, "systems", "lineshaft,handler,echo,mlserver,bentoml,lineshaft-grpc,handler-grpc,echo-grpc", "what is measured")
 	flag.BoolVar(&c.json, "json", false, "print one array of rows instead of a table")
-	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the system handler")
+	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the system handler, or handler-grpc")
 	flag.Parse()
 	c.systems = strings.Split(systems, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -80,8 +83,10 @@ func main() {
 type system struct {
 	name    string
 	addr    string
+	grpc    string // the address of its gRPC port, where it has two
 	pid     int
-	request func(image string) []byte // the bytes of a whole HTTP request for an image's numbers
+	request func(image string) []byte // the bytes of a whole HTTP request, or of a gRPC message, for an image's numbers
+	open    func() (asker, error)     // a client; nil: by HTTP
 	answer  func(body []byte) ([]float32, error)
 	stop    func()
 }
@@ -113,6 +118,7 @@ func run(ctx context.Context, c config, progress io.Writer) ([]row, error) {
 func one(ctx context.Context, c config, w *work, progress io.Writer) (rows []row, err error) {
 	starters := map[string]func(context.Context, config, *work) (*system, error){
 		"lineshaft": startLineshaft, "handler": startHandler, "echo": startEcho, "mlserver": startMLServer,
+		"bentoml": startBentoML, "lineshaft-grpc": startLineshaftGRPC, "handler-grpc": startHandlerGRPC, "echo-grpc": startEchoGRPC,
 	}
 	var all []*system
 	defer func() {

@@ -37,38 +37,46 @@ func predictions(body []byte) ([]float32, error) {
 
 // startLineshaft starts the product on a new data folder, gives it the model as anyone would, and asks with a token.
 func startLineshaft(ctx context.Context, c config, w *work) (*system, error) {
+	s, token, err := lineshaft(ctx, c, w, "lineshaft")
+	if err != nil {
+		return nil, err
+	}
+	s.answer = predictions
+	s.request = func(image string) []byte {
+		return post("/v1/models/mnist:predict", "Authorization: Bearer "+token+"\r\n", `{"instances": [`+image+`]}`)
+	}
+	return s, nil
+}
+
+func lineshaft(ctx context.Context, c config, w *work, name string) (s *system, token string, err error) {
 	binary := c.binary
 	if binary == "" {
 		binary = filepath.Join(w.dir, "lineshaft-built")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/lineshaft/lineshaft/cmd/lineshaft")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	var addrs [3]string
 	for i := range addrs {
 		var err error
 		if addrs[i], err = freeAddr(); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	data := filepath.Join(w.dir, fmt.Sprintf("data-%d", c.clients))
+	data := filepath.Join(w.dir, fmt.Sprintf("%s-data-%d", name, c.clients))
 	cmd := exec.Command(binary, "up", "--data", data, "--listen", addrs[0], "--serve-listen", addrs[1], "--serve-grpc-listen", addrs[2])
-	stop, log, err := process(ctx, w.dir, "lineshaft", cmd)
+	stop, log, err := process(ctx, w.dir, name, cmd)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s := &system{name: "lineshaft", addr: addrs[1], pid: cmd.Process.Pid, stop: stop, answer: predictions}
-	token, err := s.introduce(ctx, binary, data, log, w)
-	if err != nil {
+	s = &system{name: name, addr: addrs[1], grpc: addrs[2], pid: cmd.Process.Pid, stop: stop}
+	if token, err = s.introduce(ctx, binary, data, log, w); err != nil {
 		stop()
-		return nil, err
+		return nil, "", err
 	}
-	s.request = func(image string) []byte {
-		return post("/v1/models/mnist:predict", "Authorization: Bearer "+token+"\r\n", `{"instances": [`+image+`]}`)
-	}
-	return s, nil
+	return s, token, nil
 }
 
 // introduce waits for the server, makes tokens and uploads the model.
@@ -190,6 +198,9 @@ func child(name string, args []string) error {
 			_, _ = w.Write(body) // the client may be gone
 		}))
 	}
+	if name == "child-echo-grpc" {
+		return serveEchoGRPC(ln)
+	}
 	m := serve.New(serve.Options{Store: file(args[1]), Models: file(args[1]), Runtime: runtime.New(runtime.Options{})})
 	if _, err := m.Deploy(context.Background(), "bench", "mnist", 1); err != nil {
 		return err
@@ -203,6 +214,9 @@ func child(name string, args []string) error {
 			return err
 		}
 		time.AfterFunc(10*time.Second, pprof.StopCPUProfile)
+	}
+	if name == "child-handler-grpc" {
+		return serveHandlerGRPC(ln, m)
 	}
 	h := tfserving.New(tfserving.Options{
 		Manager:   m,
