@@ -88,9 +88,6 @@ func (s *calls) status(ctx context.Context, r *tfproto.GetModelStatusRequest) (p
 	}
 	reply := &tfproto.GetModelStatusResponse{}
 	for _, v := range all {
-		if to.versioned && v.Version != to.version {
-			continue
-		}
 		st := &tfproto.StatusProto{ErrorMessage: v.Error}
 		if v.Error != "" {
 			st.ErrorCode = tfproto.Code_UNKNOWN
@@ -98,9 +95,6 @@ func (s *calls) status(ctx context.Context, r *tfproto.GetModelStatusRequest) (p
 		reply.ModelVersionStatus = append(reply.ModelVersionStatus, &tfproto.ModelVersionStatus{
 			Version: v.Version, State: tfproto.ModelVersionStatus_State(tfproto.ModelVersionStatus_State_value[string(v.State)]), Status: st,
 		})
-	}
-	if len(reply.GetModelVersionStatus()) == 0 {
-		return nil, errs.Errorf(op, errs.NotFound, "Could not find version %d of model %s", to.version, clip(to.model))
 	}
 	return reply, nil
 }

@@ -104,7 +104,7 @@ func (s *calls) acquire(ctx context.Context, action string, to spec) (serve.Leas
 	switch {
 	case to.model == "":
 		return serve.Lease{}, errs.Errorf(op, errs.Invalid, "the request names no model: set model_spec.name")
-	case to.versioned && to.version <= 0:
+	case to.versioned && to.version < 0: // version 0 is the newest, as OpenVINO's client has it
 		return serve.Lease{}, errs.Errorf(op, errs.NotFound, "model %q has no version %d: versions begin at 1; leave model_spec.version out for the newest", clip(to.model), to.version)
 	}
 	lease, err := s.c.Manager.Acquire(to.model, to.version, to.label)

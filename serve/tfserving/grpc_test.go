@@ -254,7 +254,8 @@ func TestAVersionIsNamedByNumberOrLabel(t *testing.T) {
 	}{
 		"number":    {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_Version{Version: wrapperspb.Int64(1)}}, codes.OK},
 		"no such":   {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_Version{Version: wrapperspb.Int64(2)}}, codes.NotFound},
-		"zero":      {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_Version{Version: wrapperspb.Int64(0)}}, codes.NotFound},
+		"zero":      {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_Version{Version: wrapperspb.Int64(0)}}, codes.OK},
+		"negative":  {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_Version{Version: wrapperspb.Int64(-1)}}, codes.NotFound},
 		"label":     {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_VersionLabel{VersionLabel: "prod"}}, codes.OK},
 		"no label":  {&tfproto.ModelSpec{VersionChoice: &tfproto.ModelSpec_VersionLabel{VersionLabel: "beta"}}, codes.InvalidArgument},
 		"signature": {&tfproto.ModelSpec{SignatureName: "serving_default"}, codes.OK},

@@ -160,10 +160,10 @@ func parsePath(path string) (c call, ok bool) {
 		var digits string
 		digits, rest = word(after)
 		n, err := strconv.ParseUint(digits, 10, 63)
-		if err != nil || n == 0 {
+		if err != nil {
 			return c, false
 		}
-		c.version = int64(n)
+		c.version = int64(n) // 0 is the newest, as OpenVINO's client has it
 	} else if after, found := cutFold(rest, "/labels/"); found {
 		if c.label, rest = word(after); c.label == "" {
 			return c, false
