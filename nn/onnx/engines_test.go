@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/lineshaft/lineshaft/internal/pyenv"
+	"github.com/lineshaft/lineshaft/internal/testkit"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/graph"
 )
@@ -35,7 +36,7 @@ func TestEnginesONNXRuntimeAnswersAsTheNetworkItself(t *testing.T) {
 	const rows = 16
 	dir := t.TempDir()
 	var all []one
-	for name, n := range networks(t) {
+	for name, n := range testkit.Networks(t) {
 		c := one{File: filepath.Join(dir, name), Names: []string{graph.Input(n), graph.Output(n)}, In: n.Input, Out: n.OutputShape()}
 		if err := os.WriteFile(c.File, write(t, n), 0o600); err != nil {
 			t.Fatal(err)

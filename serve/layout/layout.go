@@ -18,6 +18,7 @@ import (
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/graph"
 	"github.com/lineshaft/lineshaft/nn/onnx"
+	"github.com/lineshaft/lineshaft/nn/savedmodel"
 )
 
 // The layouts.
@@ -56,6 +57,11 @@ func Files(layout string, m Model) ([]File, error) {
 			{Path: path.Join(m.Name, "config.pbtxt"), Whole: true, Write: m.config},
 			{Path: path.Join(version, "model.onnx"), Write: m.onnx},
 		}, nil
+	case TensorFlowServing:
+		if m.Network == nil {
+			return nil, errs.Errorf("layout.Files", errs.Unsupported, "model %s:%d is kept as ONNX, which TensorFlow Serving does not read: lay it out for triton, or serve it with `lineshaft serve`", m.Name, m.Version)
+		}
+		return []File{{Path: path.Join(version, savedmodel.File), Write: func(w io.Writer) error { return savedmodel.Write(w, m.Network) }}}, nil
 	}
 	return nil, errs.Errorf("layout.Files", errs.Invalid, "layout %q is not known; there are %s", layout, strings.Join(All(), ", "))
 }

@@ -69,6 +69,16 @@ func TestAnONNXFileIsLaidOutAsItIs(t *testing.T) {
 	}
 }
 
+func TestABasePathOfTensorFlowServingHasASavedModel(t *testing.T) {
+	files, err := layout.Files(layout.TensorFlowServing, layout.Model{Name: "m", Version: 2, Network: network(t)})
+	if err != nil || len(files) != 1 || files[0].Path != "m/2/saved_model.pb" || len(text(t, files[0])) < 100 {
+		t.Fatalf("%+v, %v", files, err)
+	}
+	if _, err := layout.Files(layout.TensorFlowServing, layout.Model{Name: "m", Version: 2, ONNX: []byte("x")}); !errs.Is(err, errs.Unsupported) {
+		t.Error(err)
+	}
+}
+
 func TestAnUnknownLayoutIsRefused(t *testing.T) {
 	if _, err := layout.Files("torchserve", layout.Model{}); !errs.Is(err, errs.Invalid) {
 		t.Error(err)
