@@ -1,6 +1,8 @@
 package onnx_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lineshaft/lineshaft/serve/onnx"
 )
 
 // TestMain is also the worker that the tests' runtimes start: this binary again, which speaks the worker's protocol and
@@ -20,6 +24,9 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv("FAKE_WORKER"); how != "" {
 		fake(how)
 		os.Exit(0)
+	}
+	if os.Getenv("FAKE_SERVER") != "" {
+		fakeServer()
 	}
 	os.Exit(m.Run())
 }
@@ -45,6 +52,22 @@ func (m message) u32(v uint32) message { return binary.NativeEndian.AppendUint32
 func (m message) u64(v uint64) message { return binary.NativeEndian.AppendUint64(m, v) }
 func (m message) text(s string) message {
 	return append(m.u32(uint32(len(s))), s...)
+}
+
+// fakeServer serves a model until it is killed.
+func fakeServer() {
+	exe, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	rt := onnx.New(onnx.Options{Library: exe, Lanes: 1, Region: 1 << 20})
+	rt.Fake(time.Millisecond, exe, "FAKE_WORKER=well")
+	m, err := rt.Open(context.Background(), bytes.NewReader(small()), int64(len(small())))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(m.Pid())
+	select {}
 }
 
 // greet describes a model of one input of each of some types, and outputs that are the same.

@@ -78,9 +78,7 @@ func TestRowsAreJoinedOnlyWhereTheyAreIndependent(t *testing.T) {
 	}
 	every.Outputs = every.Inputs
 	if yes, known, why := onnx.Independent(every, func(in, out []tensor.Tensor) error {
-		for i := range in {
-			out[i] = in[i]
-		}
+		copy(out, in)
 		return nil
 	}); !yes || !known {
 		t.Errorf("every type: %s", why)

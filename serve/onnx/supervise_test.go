@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -260,6 +261,39 @@ func TestTheProcessEndsWithTheModel(t *testing.T) {
 	if err := run(t.Context(), m, call(1)); !errs.Is(err, errs.Unavailable) {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestTheProcessEndsWithTheServerHoweverThatEnds(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := exec.CommandContext(t.Context(), exe)
+	server.Env = append(os.Environ(), "FAKE_SERVER=1")
+	out, err := server.StdoutPipe()
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	if _, err := fmt.Fscan(out, &pid); err != nil || pid == 0 {
+		t.Fatal(err)
+	}
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait()
+	for alive(pid) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// alive tells whether a process computes still; one that nobody has waited for does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !bytes.Contains(b, []byte(") Z "))
 }
 
 func TestWithoutALibraryItSaysHowToGetOne(t *testing.T) {
