@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,7 +84,7 @@ func startDirect(ctx context.Context, dir, library, path string) (*direct, error
 func (d *direct) turn(_ context.Context, rows, callers int, length time.Duration) (t turn, err error) {
 	fmt.Fprintln(d.in, rows, callers, length.Seconds())
 	if !d.out.Scan() {
-		return t, fmt.Errorf("the program in C ended: %v", d.out.Err())
+		return t, errors.Join(errors.New("the program in C ended"), d.out.Err())
 	}
 	var wall, used float64
 	_, err = fmt.Sscan(d.out.Text(), &t.calls, &wall, &used, &t.sum)

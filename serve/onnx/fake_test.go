@@ -109,6 +109,8 @@ func fake(how string) {
 	switch how {
 	case "load-fail":
 		kind, said = 2, message("Foo is not a registered function/op")
+	case "load-library":
+		kind, said = 3, message("no such file")
 	case "load-nonsense":
 		said = said[:20]
 	}

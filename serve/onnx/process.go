@@ -120,6 +120,8 @@ func (p *process) greet(ctx context.Context, limit time.Duration) error {
 	case err != nil:
 		<-p.done
 		return errs.Errorf(op, errs.Invalid, "ONNX Runtime ended while it loaded the model: %s", p.why)
+	case kind == noLibrary:
+		return errs.Errorf(op, errs.Unsupported, "the library cannot be used as ONNX Runtime: %s; %s", bytes.ToValidUTF8(text, []byte("?")), howToGet)
 	case kind != ready:
 		return errs.Errorf(op, errs.Invalid, "ONNX Runtime does not load the model: %s", refused(text))
 	}

@@ -20,8 +20,9 @@ import (
 // offset and bytes in the lane's memory, dimensions. The answer: sequence number, status, tensors, and the tensors or
 // the text of an error. Strings lie in memory as their lengths (32 bits each), then their bytes.
 const (
-	ready  = 1
-	failed = 2
+	ready     = 1
+	failed    = 2
+	noLibrary = 3
 
 	statusOK          = 0
 	statusInvalid     = 1

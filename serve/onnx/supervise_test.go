@@ -217,6 +217,7 @@ func TestAModelThatCannotBeLoadedSaysWhy(t *testing.T) {
 		{"load-crash", errs.Invalid, "terminate called"},
 		{"load-hang", errs.Timeout, "within 50ms"},
 		{"load-nonsense", errs.Other, "understands"},
+		{"load-library", errs.Unsupported, "lineshaft runtime install onnx"},
 	} {
 		o := onnx.Options{}
 		if c.how == "load-hang" {

@@ -35,9 +35,9 @@
 #include "confine.h"
 
 enum { CONTROL = 3, MODEL = 4, FIRST_LANE = 5 };
-enum { API = 17 };                // the oldest that has what is used: libraries from 1.17 on serve
+enum { API = 17 };                // an old one, so that old libraries serve; everything used was there by then
 enum { MOST_TENSORS = 256, MOST_DIMS = 16, MOST_LANES = 256 };
-enum { READY = 1, FAILED = 2 };   // control, to the server
+enum { READY = 1, FAILED = 2, NO_LIBRARY = 3 }; // control, to the server
 enum { OK = 0, INVALID = 1, FAULT = 2, NO_ROOM = 3, NO_MEMORY = 4, STOPPED = 5, UNSUPPORTED = 6 }; // a lane's answers
 enum { MESSAGE = 64 << 10 };      // the largest message of a lane
 enum { ALIGN = 64 };
@@ -107,7 +107,7 @@ static void fail(const char *format, ...) {
 	va_end(args);
 	struct text t = {0};
 	put(&t, line, strlen(line));
-	tell(FAILED, &t);
+	tell(ort ? FAILED : NO_LIBRARY, &t);
 	_exit(1);
 }
 
@@ -198,6 +198,25 @@ static OrtStatus *give_in(struct lane *l, size_t got, OrtValue **in, uint64_t *e
 	return NULL;
 }
 
+static size_t element_size(ONNXTensorElementDataType type) {
+	switch (type) {
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8: return 1;
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16: return 2;
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return 4;
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE: return 8;
+	default: return 0;
+	}
+}
+
 // strings_out writes lengths and bytes.
 static OrtStatus *strings_out(OrtValue *v, size_t count, char *to, uint64_t room, uint64_t *bytes) {
 	size_t length;
@@ -241,12 +260,11 @@ static OrtStatus *take_out(struct lane *l, OrtValue *v, size_t *at, uint64_t *en
 	if (type == ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING) {
 		if ((s = strings_out(v, count, l->region + t.offset, room, &t.bytes))) return s;
 	} else if (count > 0) {
-		size_t bytes;
 		void *data;
-		if ((s = ort->GetTensorSizeInBytes(v, &bytes))) return s;
+		if (!element_size(type)) return ort->CreateStatus(ORT_NOT_IMPLEMENTED, "an output is of a type that is not served");
 		if ((s = ort->GetTensorMutableData(v, &data))) return s;
-		t.bytes = bytes;
-		if (bytes <= room) memcpy(l->region + t.offset, data, bytes);
+		t.bytes = count * element_size(type);
+		if (t.bytes <= room) memcpy(l->region + t.offset, data, t.bytes);
 	}
 	*end = t.offset + t.bytes;
 	if (*at + sizeof t + dims * sizeof(int64_t) > MESSAGE) return ort->CreateStatus(ORT_NOT_IMPLEMENTED, "too many outputs");
