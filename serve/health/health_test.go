@@ -58,8 +58,9 @@ func (registry) Load(context.Context, model.Format, io.ReaderAt, int64) (serve.S
 
 type servable struct{ serve.Servable }
 
-func (servable) MemoryBytes() int64 { return 1 }
-func (servable) Close()             {}
+func (servable) Signature() serve.Signature { return serve.Signature{} }
+func (servable) MemoryBytes() int64         { return 1 }
+func (servable) Close()                     {}
 
 // open starts a manager and the gRPC server, and gives a connection to it and the manager.
 func open(t *testing.T, target string) (*grpc.ClientConn, *serve.Manager) {
