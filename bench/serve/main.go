@@ -11,7 +11,9 @@
 //   - mlserver: MLServer with the same weights in numpy, at the best of several settings tried first;
 //   - bentoml: BentoML, likewise;
 //   - lineshaft-grpc, handler-grpc, echo-grpc: the first three by gRPC, with the message that TensorFlow's client sends; each
-//     client has a connection of its own.
+//     client has a connection of its own;
+//   - lineshaft-kserve, lineshaft-kserve-grpc: the first by the Open Inference Protocol, by REST with the tensor as bytes and by
+//     gRPC with raw contents, as Triton's client sends them; handler-kserve and handler-kserve-grpc likewise.
 //
 // CPU time is that of the server's whole process tree from /proc, divided by the requests answered; the clients' is
 // not in it. Systems take turns, round after round, and each figure is the median of its rounds. Before that every
@@ -62,9 +64,9 @@ func main() {
 	flag.IntVar(&c.clients, "clients", 32, "clients at once, each with one connection")
 	flag.Float64Var(&c.seconds, "seconds", 5, "length of a round")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds of each system")
-	flag.StringVar(&systems, "systems", "lineshaft,handler,echo,mlserver,bentoml,lineshaft-grpc,handler-grpc,echo-grpc", "what is measured")
+	flag.StringVar(&systems, "systems", "lineshaft,handler,echo,mlserver,bentoml,lineshaft-grpc,handler-grpc,echo-grpc,lineshaft-kserve,lineshaft-kserve-grpc", "what is measured")
 	flag.BoolVar(&c.json, "json", false, "print one array of rows instead of a table")
-	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the system handler, or handler-grpc")
+	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the system handler, or another handler-…")
 	flag.Parse()
 	c.systems = strings.Split(systems, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -119,6 +121,7 @@ func one(ctx context.Context, c config, w *work, progress io.Writer) (rows []row
 	starters := map[string]func(context.Context, config, *work) (*system, error){
 		"lineshaft": startLineshaft, "handler": startHandler, "echo": startEcho, "mlserver": startMLServer,
 		"bentoml": startBentoML, "lineshaft-grpc": startLineshaftGRPC, "handler-grpc": startHandlerGRPC, "echo-grpc": startEchoGRPC,
+		"lineshaft-kserve": startLineshaftBinary, "handler-kserve": startHandlerBinary, "lineshaft-kserve-grpc": startLineshaftRaw, "handler-kserve-grpc": startHandlerRaw,
 	}
 	var all []*system
 	defer func() {

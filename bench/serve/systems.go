@@ -215,8 +215,13 @@ func child(name string, args []string) error {
 		}
 		time.AfterFunc(10*time.Second, pprof.StopCPUProfile)
 	}
-	if name == "child-handler-grpc" {
+	switch name {
+	case "child-handler-grpc":
 		return serveHandlerGRPC(ln, m)
+	case "child-handler-kserve":
+		return serveHandlerBinary(ln, m)
+	case "child-handler-kserve-grpc":
+		return serveHandlerRaw(ln, m)
 	}
 	h := tfserving.New(tfserving.Options{
 		Manager:   m,
