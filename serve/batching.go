@@ -69,6 +69,8 @@ func rising(sizes []int) bool {
 type Batched interface {
 	// Queue is its state now and its counters since it was loaded.
 	Queue() Queue
+	// Admit refuses a request that Run would refuse, before its body is read; nil says nothing of what comes until Run.
+	Admit(ctx context.Context) error
 	// SetBatching changes how it queues and joins, from the next batch on; nil: as it was loaded.
 	SetBatching(b *Batching) error
 }

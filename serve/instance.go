@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +124,15 @@ func (l Lease) Format() model.Format { return l.i.version.Format }
 
 // Signature is what the version takes and gives.
 func (l Lease) Signature() Signature { return l.i.serves().Signature() }
+
+// Admit refuses a request that could not be answered in time. A protocol asks before it takes a body apart: under load
+// that is most of what a refused request costs.
+func (l Lease) Admit(ctx context.Context) error {
+	if b, ok := l.i.servable.(Batched); ok {
+		return b.Admit(ctx)
+	}
+	return nil
+}
 
 // Observe counts a request that took d.
 func (l Lease) Observe(d time.Duration, failed bool) {

@@ -68,6 +68,8 @@ type Batcher struct {
 	base  time.Time             // its clock's zero
 	most  atomic.Int64          // rows of the largest batch
 	slo   atomic.Int64
+	// crowded says that calls wait that found no worker.
+	crowded atomic.Bool
 
 	mu       sync.Mutex
 	p        plan

@@ -1,6 +1,8 @@
 package batch
 
 import (
+	"context"
+	"math"
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
@@ -64,7 +66,33 @@ func (b *Batcher) admit(now int64, c *call) (*slot, error) {
 		return nil, err
 	}
 	b.q.push(c)
+	b.crowded.Store(true)
 	return nil, nil
+}
+
+// Admit says why a request of one row would be refused now. While nothing waits it costs one load.
+func (b *Batcher) Admit(ctx context.Context) error {
+	if !b.crowded.Load() {
+		return nil
+	}
+	now := b.now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := call{rows: 1, due: never, priority: math.MaxInt}
+	if t, ok := ctx.Deadline(); ok {
+		c.due = int64(t.Sub(b.base))
+	}
+	if b.p.slo > 0 {
+		c.due = min(c.due, now+b.p.slo)
+	}
+	if b.q.calls == 0 {
+		return nil
+	}
+	// A priority is not known yet: who has a high one goes before those that wait, and is not refused here.
+	if len(b.q.levels) == 1 && b.q.levels[0].priority >= b.p.Priority {
+		c.priority = b.p.Priority
+	}
+	return b.inTime(now, &c)
 }
 
 // slot gives a worker's place to a leader; b.mu is held.
@@ -83,17 +111,8 @@ func (b *Batcher) slot(lead *call, core grant) *slot {
 
 // refuse says why a call is not taken into the queue, or makes room for it; b.mu is held.
 func (b *Batcher) refuse(now int64, c *call) error {
-	const op = "batch.admit"
-	if c.due != never {
-		wait, allowed := b.wait(now, c), float64(c.due-now)
-		// Room for one more batch, or a quarter of what is allowed: who comes to the front with no time to spare forces a
-		// small batch, and small batches make all others late.
-		if wait+min(b.lat.predict(b.p.padded(b.p.max)), allowed/4) > allowed {
-			b.stats.late++
-			err := errs.Errorf(op, errs.Exhausted, "this model is too busy to answer in time (about %v, and %v are allowed): try again later, or allow more time",
-				round(wait), round(allowed))
-			return errs.RetryAfter(err, b.drained())
-		}
+	if err := b.inTime(now, c); err != nil {
+		return err
 	}
 	for b.q.calls > 0 && b.q.rows+c.rows > b.p.queue {
 		last := b.q.last()
@@ -107,6 +126,23 @@ func (b *Batcher) refuse(now int64, c *call) error {
 		last.woken <- nil
 	}
 	return nil
+}
+
+// inTime refuses a call that will not be answered in time; b.mu is held.
+func (b *Batcher) inTime(now int64, c *call) error {
+	if c.due == never {
+		return nil
+	}
+	// Room for one more batch, or a quarter of what is allowed: who comes to the front with no time to spare forces a
+	// small batch, and small batches make all others late.
+	wait, allowed := b.wait(now, c), float64(c.due-now)
+	if wait+min(b.lat.predict(b.p.padded(b.p.max)), allowed/4) <= allowed {
+		return nil
+	}
+	b.stats.late++
+	err := errs.Errorf("batch.admit", errs.Exhausted, "this model is too busy to answer in time (about %v, and %v are allowed): try again later, or allow more time",
+		round(wait), round(allowed))
+	return errs.RetryAfter(err, b.drained())
 }
 
 func (b *Batcher) full() error {
@@ -164,6 +200,9 @@ func (b *Batcher) leave(c *call) bool {
 
 // quiet tells the cores when nothing waits any more; b.mu is held.
 func (b *Batcher) quiet() {
+	if b.q.calls == 0 && b.crowded.Load() {
+		b.crowded.Store(false)
+	}
 	if b.waits && b.q.calls == 0 {
 		b.waits = false
 		b.o.Cores.leave(&b.share)

@@ -444,7 +444,7 @@ func playRandom(t *testing.T, seed uint64, requests int) *history {
 
 func TestNoHistoryLosesMixesOrAnswersTwice(t *testing.T) {
 	seen := map[string]int{}
-	for seed := range uint64(150) {
+	for seed := range uint64(100) {
 		h := playRandom(t, seed, 400)
 		for _, r := range h.all {
 			seen[r.outcome]++
@@ -454,7 +454,7 @@ func TestNoHistoryLosesMixesOrAnswersTwice(t *testing.T) {
 		}
 	}
 	for _, outcome := range []string{"answered", "refused", "left"} {
-		if seen[outcome] < 1000 {
+		if seen[outcome] < 500 {
 			t.Errorf("the histories saw too little: %v", seen)
 		}
 	}
@@ -465,7 +465,7 @@ func overload(t *testing.T, seed uint64, times float64, noise float64) (good flo
 	h := newHistory(t, seed, 2)
 	m = h.model(&simulated{first: 1_000_000, each: 100_000, noise: noise, parallel: 2, alone: true, steady: true}, serve.Batching{SLO: job.Duration(50 * time.Millisecond)}, 16)
 	capacity := 2 * 16 / float64(m.first+16*m.each) / (1 + noise/2) // rows a nanosecond
-	const length = int64(2 * time.Second)
+	const length = int64(time.Second)
 	for at := 0.0; int64(at) < length; at += h.rng.ExpFloat64() / (capacity * times) {
 		h.n++
 		heap.Push(&h.events, event{int64(at), h.n, func() { h.ask(m, 1, 2, 0, 0) }})
@@ -476,7 +476,7 @@ func overload(t *testing.T, seed uint64, times float64, noise float64) (good flo
 
 func TestUnderOverloadWhatIsAnsweredIsInTimeAndNothingIsWasted(t *testing.T) {
 	for _, noise := range []float64{0, 0.5} {
-		for _, times := range []float64{0.7, 1, 2, 10} {
+		for _, times := range []float64{0.7, 2, 10} {
 			good, m := overload(t, 7, times, noise)
 			if want := min(0.97*times, 0.9); good < want || float64(m.late) > 0.02*float64(m.good) || float64(m.refusedEarly) > 0.001*float64(m.good) {
 				t.Errorf("at %v times the capacity, noise %v: %.3f of it in time, %d rows late of %d, %d refused too early",
@@ -505,7 +505,7 @@ func TestBusyModelsShareTheCoresByTheirWeights(t *testing.T) {
 			h := newHistory(t, 1, cores)
 			a := h.model(&simulated{first: 5_000_000, each: 100_000, parallel: 2}, serve.Batching{Weight: weight}, 16)
 			b := h.model(&simulated{first: 200_000, each: 50_000, parallel: 2}, serve.Batching{}, 16)
-			const until = int64(4 * time.Second)
+			const until = int64(2 * time.Second)
 			h.keepBusy(a, 64, until)
 			h.keepBusy(b, 64, until)
 			h.run()

@@ -62,7 +62,9 @@ func (r *room) predict(ctx context.Context, m *serve.Manager, to target, body, d
 		return dst, err
 	}
 	defer lease.Release()
-	dst, err = r.answer(ctx, lease, body, dst)
+	if err = lease.Admit(ctx); err == nil {
+		dst, err = r.answer(ctx, lease, body, dst)
+	}
 	lease.Observe(time.Since(start), err != nil)
 	return dst, err
 }
