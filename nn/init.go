@@ -40,7 +40,8 @@ func (i Initializer) or(name string) Initializer {
 	return i
 }
 
-// fill follows keras.initializers: variance scaling with fan-in and fan-out of a matrix (in×out).
+// fill follows keras.initializers: variance scaling with fan-in and fan-out of a matrix (in×out). Without a source of
+// random numbers it looks at the name only.
 func (i Initializer) fill(v []float32, shape []int, rng *rand.Rand) error {
 	fanIn, fanOut := float64(shape[0]), float64(shape[len(shape)-1])
 	scaled := func(variance float64, normal bool) func() float64 {
@@ -82,11 +83,18 @@ func (i Initializer) fill(v []float32, shape []int, rng *rand.Rand) error {
 	case "truncated_normal":
 		next = func() float64 { return i.Mean + truncated(rng)*i.std() }
 	case "identity":
-		return i.identity(v, shape)
+		if rng != nil {
+			return i.identity(v, shape)
+		}
 	case "orthogonal":
-		return i.orthogonal(v, shape, rng)
+		if rng != nil {
+			return i.orthogonal(v, shape, rng)
+		}
 	default:
 		return fmt.Errorf("initialiser %q is not known; there are constant, glorot_normal, glorot_uniform, he_normal, he_uniform, identity, lecun_normal, lecun_uniform, ones, orthogonal, random_normal, random_uniform, truncated_normal and zeros", i.Name)
+	}
+	if rng == nil {
+		return nil
 	}
 	for x := range v {
 		v[x] = float32(next())

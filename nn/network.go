@@ -57,6 +57,14 @@ func (n *Network) wide(name string, shape []int) error {
 
 // Build checks the shapes and makes the parameters, filled from seed.
 func (n *Network) Build(seed uint64) error {
+	return n.build(rand.New(rand.NewPCG(seed, 0x6c696e6573686166)))
+}
+
+// BuildEmpty is Build with weights that are all zero, for whoever fills them in: drawing them takes longer than reading.
+func (n *Network) BuildEmpty() error { return n.build(nil) }
+
+// build makes the parameters; without a source of random numbers they stay zero.
+func (n *Network) build(rng *rand.Rand) error {
 	const op = "nn.Build"
 	if len(n.Input) == 0 || len(n.Layers) == 0 || len(n.Layers) > maxLayers {
 		return errs.Errorf(op, errs.Invalid, "a network needs an input shape and 1 to %d layers; this one has input %v and %d layers", maxLayers, n.Input, len(n.Layers))
@@ -65,7 +73,6 @@ func (n *Network) Build(seed uint64) error {
 		return err
 	}
 	weights := 0
-	rng := rand.New(rand.NewPCG(seed, 0x6c696e6573686166))
 	names := map[string]bool{}
 	n.shapes = n.shapes[:0]
 	shape := n.Input

@@ -128,7 +128,7 @@ func (l Lease) Signature() Signature { return l.i.serves().Signature() }
 // Admit refuses a request that could not be answered in time. A protocol asks before it takes a body apart: under load
 // that is most of what a refused request costs.
 func (l Lease) Admit(ctx context.Context) error {
-	if b, ok := l.i.servable.(Batched); ok {
+	if b, ok := l.i.serves().(Batched); ok {
 		return b.Admit(ctx)
 	}
 	return nil

@@ -72,10 +72,15 @@ func main() {
 	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the server")
 	flag.Parse()
 	if c.apart && os.Getenv("BENCH_APART") == "" {
-		if err := alone(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench/overload: server and clients share the processors:", err)
-			c.apart = false
+		done, err := alone()
+		switch {
+		case done && err != nil:
+			os.Exit(1) // it has said why
+		case done:
+			return
 		}
+		fmt.Fprintln(os.Stderr, "bench/overload: server and clients share the processors:", err)
+		c.apart = false
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -89,24 +94,20 @@ func main() {
 	}
 }
 
-// alone starts this program anew on the second processor.
-func alone() error {
+// alone runs this program anew on the second processor; false where that cannot be.
+func alone() (done bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return false, err
 	}
 	taskset, err := exec.LookPath("taskset")
 	if err != nil {
-		return err
+		return false, err
 	}
 	cmd := exec.Command(taskset, append([]string{"-c", "1", self}, os.Args[1:]...)...)
 	cmd.Env = append(os.Environ(), "BENCH_APART=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return err
-	}
-	os.Exit(0)
-	return nil
+	return true, cmd.Run()
 }
 
 func run(ctx context.Context, c config, progress io.Writer) ([]figure.Row, error) {

@@ -112,7 +112,7 @@ func fromConfig(text []byte, limit nn.Limit) (*Model, error) {
 	if n.Input == nil {
 		return nil, bad("the model does not say the shape of its input: build it before saving")
 	}
-	if err := n.Build(0); err != nil {
+	if err := n.BuildEmpty(); err != nil {
 		return nil, err
 	}
 	return &Model{Network: n}, nil

@@ -153,7 +153,10 @@ func fill(p *nn.Param, o hdf5.Object, layer string) error {
 	if err != nil {
 		return err
 	}
-	copy(p.Value, values)
+	if len(values) != len(p.Value) {
+		return bad("weight %q of layer %q has %d numbers and needs %d", p.Name, layer, len(values), len(p.Value))
+	}
+	p.Value = values
 	return nil
 }
 

@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"runtime"
+)
 
 // Form is how weights are kept to answer with.
 type Form uint8
@@ -32,13 +35,22 @@ type Weights struct {
 func (s *Set) NewWeights(k, n int, b, bias []float32) *Weights {
 	w := s.weights(k, n, Float32, bias)
 	w.panels = s.NewPanels(k, n)
-	w.panels.Pack(b, n, 0, s.PanelCount(n))
-	s.Split(w.panels, 0, k)
+	// A few panels at a time: models are packed beside requests that are being answered.
+	for j := range s.PanelCount(n) {
+		w.panels.Pack(b, n, j, j+1)
+		runtime.Gosched()
+	}
+	for lo := 0; lo < k; lo += splitAtOnce {
+		s.Split(w.panels, lo, min(lo+splitAtOnce, k))
+		runtime.Gosched()
+	}
 	for _, v := range b {
 		w.full = w.full || v-v != 0
 	}
 	return w
 }
+
+const splitAtOnce = 64 // rows
 
 func (s *Set) weights(k, n int, form Form, bias []float32) *Weights {
 	w := &Weights{K: k, N: n, Form: form, bias: make([]float32, pad(s.PanelCount(n)*s.NR, lanes))}

@@ -69,18 +69,28 @@ func (rt *Runtime) Load(ctx context.Context, _ model.Format, r io.ReaderAt, size
 	return rt.Serve(net)
 }
 
-// stoppable ends a long read when the server stops.
+// stoppable ends a long read when the server stops, and lets requests go before.
 type stoppable struct {
 	ctx context.Context
 	r   io.ReaderAt
 }
 
 func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
+	n := 0
+	for {
+		if err := s.ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := s.r.ReadAt(p[n:min(len(p), n+readAtOnce)], off+int64(n))
+		if n += k; n == len(p) || err != nil {
+			return n, err
+		}
+		goruntime.Gosched()
 	}
-	return s.r.ReadAt(p, off)
 }
+
+// readAtOnce is how much is read, and opened from its seal, before requests get the processor.
+const readAtOnce = 128 << 10
 
 // Serve answers with a network that is in memory. The network is the runtime's from then on.
 func (rt *Runtime) Serve(net *nn.Network) (*batch.Batcher, error) {
