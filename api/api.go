@@ -166,6 +166,7 @@ func (s *server) register() {
 	s.serviceRoutes()
 	s.releaseRoutes()
 	s.idleRoutes()
+	s.driftRoutes()
 	s.attachmentRoutes()
 	s.batchingRoutes()
 	s.fleetRoutes()

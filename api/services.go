@@ -18,6 +18,7 @@ type Services interface {
 	Releases
 	Batching
 	Sleepers
+	Watches
 }
 
 // Deployment asks for a version of a model in service: by number, by alias, or, with neither, the newest.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"math"
 	"strconv"
@@ -33,6 +34,7 @@ type launcher struct {
 	secret   func(ctx context.Context, owner, name string) ([]byte, error)
 	outputs  outputs
 	code     *code
+	log      *slog.Logger
 	less     bool // tasks start although an isolation feature cannot be enforced
 }
 
@@ -287,7 +289,36 @@ func (l *launcher) finish(ctx context.Context, j job.Job) (*job.ModelRef, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := l.reference(ctx, j, made); err != nil { // the model is there all the same
+		l.log.Warn("a version's drift cannot be watched: how its training data is distributed was not kept", "version", made.Subject(), "error", errs.Trace(err))
+	}
 	return &job.ModelRef{Name: made.Model, Version: made.Version}, nil
+}
+
+// reference attaches what the trainer left about its data to the version.
+func (l *launcher) reference(ctx context.Context, j job.Job, v model.Version) error {
+	if j.Kind != job.Train {
+		return nil
+	}
+	key, err := l.jobKey(ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	f, err := l.outputs.Output(ctx, job.TaskRef(j, j.Tasks[0]), trainer.ReferenceFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	plain, err := seal.Reader(f, key, trainer.ReferenceContext(j.ID.String()))
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(plain, model.MaxAttachment+1))
+	if err != nil {
+		return err
+	}
+	_, err = l.registry.Attach(ctx, "user/"+j.Owner, v, model.Reference, body)
+	return err
 }
 
 // result opens the plain bytes of what the job made, and fills in format and metrics.

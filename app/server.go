@@ -178,7 +178,7 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 		return err
 	}
 	l := &launcher{
-		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code,
+		db: s.db, keys: s.keys, blobs: s.blobs, sets: s.sets, registry: s.registry, code: s.code, log: s.log,
 		secret: s.secretFor, outputs: s.tasks, less: s.cfg.AllowLess || opt.Demo,
 	}
 	site, err := s.withRule(s.cfg.share())

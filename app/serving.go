@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/batch"
+	"github.com/lineshaft/lineshaft/serve/drift"
 	"github.com/lineshaft/lineshaft/serve/health"
 	"github.com/lineshaft/lineshaft/serve/kserve"
 	"github.com/lineshaft/lineshaft/serve/port"
@@ -35,7 +37,7 @@ func (s *Server) openServing(context.Context, Options) error {
 		}
 	}
 	s.serving = serve.New(serve.Options{
-		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm,
+		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm, References: references{s.registry},
 	})
 	s.registry.Aliased = s.serving.SyncAliases
 	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
@@ -124,6 +126,25 @@ func (s *Server) warm(ctx context.Context, v model.Version, l serve.Lease) error
 		return err
 	}
 	return tfserving.Warm(ctx, l, body)
+}
+
+// references are kept as attachments of versions.
+type references struct{ registry *model.Registry }
+
+func (r references) Reference(ctx context.Context, v model.Version) (*drift.Reference, error) {
+	body, _, err := r.registry.Attached(ctx, v, model.Reference)
+	if err != nil {
+		return nil, err
+	}
+	return drift.Read(body)
+}
+
+func (r references) PutReference(ctx context.Context, actor string, v model.Version, ref *drift.Reference) error {
+	body, err := json.Marshal(ref)
+	if err == nil {
+		_, err = r.registry.Attach(ctx, actor, v, model.Reference, body)
+	}
+	return errs.E("app.PutReference", errs.Other, err)
 }
 
 // load registers what was posted to the serving port as a new version and serves it beside the others. It moves no

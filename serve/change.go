@@ -366,6 +366,7 @@ func (m *Manager) load(s *service, v model.Version) error {
 		return err
 	}
 	i.hold(servable)
+	m.watch(i)
 	if s.record.Batching != nil {
 		s.tune(m, i)
 	}

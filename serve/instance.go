@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/drift"
 )
 
 // instance is one life of one version, from START to END.
@@ -14,10 +15,13 @@ type instance struct {
 	version  model.Version
 	servable atomic.Pointer[Servable] // set before the state is AVAILABLE; later exchanged by sleep.go alone
 	stats    stats
-	taps     atomic.Pointer[taps] // nil where nobody looks
-	wakes    atomic.Int64         // how often it came back into memory
-	asked    int64                // requests when it was last seen to be asked, and
-	since    time.Time            // when that was; the service's lock guards both
+	taps     atomic.Pointer[taps]         // nil where nobody looks
+	watch    atomic.Pointer[drift.Watch]  // for drift; nil where that is not watched
+	drift    atomic.Pointer[drift.Report] // the last one
+	drifting bool                         // as was told last; the manager's loop alone uses it
+	wakes    atomic.Int64                 // how often it came back into memory
+	asked    int64                        // requests when it was last seen to be asked, and
+	since    time.Time                    // when that was; the service's lock guards both
 
 	// refs counts the requests in flight and one for the manager. At zero nobody may take it any more.
 	refs atomic.Int64
@@ -70,7 +74,7 @@ func (i *instance) status() VersionStatus {
 		sig := i.serves().Signature()
 		v.Inputs, v.Outputs = sig.Inputs, sig.Outputs
 		_, v.Asleep = i.serves().(*asleep)
-		v.Wakes = i.wakes.Load()
+		v.Wakes, v.Drift = i.wakes.Load(), i.drift.Load()
 	}
 	return v
 }

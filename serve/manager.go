@@ -45,6 +45,8 @@ type Options struct {
 	// Warm has a version that was just loaded answer the requests that are stored with it, before it answers others. An
 	// error says that it does not answer them, and it is not served. Nil: none.
 	Warm func(ctx context.Context, v model.Version, l Lease) error
+	// References keeps how the data of versions was distributed, to watch for drift from it. Nil watches for none.
+	References References
 	// Tick is how often rates are sampled and failed loads looked at; 0 means 5 s.
 	Tick time.Duration
 }
@@ -106,6 +108,7 @@ type service struct {
 	tried     int       // retries of versions that are wanted and not there
 	due       time.Time // of the next
 
+	compared  time.Time       // when versions were last compared with their references
 	rollout   *rollout        // of the record's release; replaced with change held
 	releasing release.Release // that the rollout follows
 }
@@ -367,5 +370,6 @@ func (m *Manager) sample() {
 		s.mu.Unlock()
 		m.judge(s)
 		m.rest(s)
+		m.drifts(s)
 	}
 }

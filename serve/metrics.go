@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lineshaft/lineshaft/serve/drift"
 )
 
 // Metrics shows what the services did to Prometheus: under our own names, and under those of TensorFlow Serving, whose
@@ -17,6 +19,7 @@ var (
 	errorsDesc   = prometheus.NewDesc("lineshaft_serve_errors_total", "Requests that a version did not answer.", []string{"model", "version"}, nil)
 	latencyDesc  = prometheus.NewDesc("lineshaft_serve_request_duration_seconds", "Time from a request's body to its answer, in the server.", []string{"model"}, nil)
 	stateDesc    = prometheus.NewDesc("lineshaft_serve_version_state", "1 for the state that a version is in.", []string{"model", "version", "state"}, nil)
+	driftDesc    = prometheus.NewDesc("lineshaft_serve_drift_psi", "Stability index of the feature that has drifted most from the reference, less what chance makes of it.", []string{"model", "version", "of"}, nil)
 	memoryDesc   = prometheus.NewDesc("lineshaft_serve_memory_bytes", "Memory of the weights of a version.", []string{"model", "version"}, nil)
 
 	tfCountDesc     = prometheus.NewDesc(":tensorflow:serving:request_count", "The total number of requests.", []string{"model_name", "status"}, nil)
@@ -36,7 +39,7 @@ var (
 
 func (metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range append([]*prometheus.Desc{
-		requestsDesc, errorsDesc, latencyDesc, stateDesc, memoryDesc, tfCountDesc, tfLatencyDesc,
+		requestsDesc, errorsDesc, latencyDesc, stateDesc, memoryDesc, driftDesc, tfCountDesc, tfLatencyDesc,
 		waitingDesc, waitingRowsDesc, runningDesc, waitDesc, batchRowsDesc, paddingDesc, shedDesc, tfQueuingDesc, tfRunsDesc,
 	}, tritonDescs...) {
 		ch <- d
@@ -53,6 +56,10 @@ func (c metrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(v.Requests), name, version)
 			ch <- prometheus.MustNewConstMetric(errorsDesc, prometheus.CounterValue, float64(v.Errors), name, version)
 			ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, name, version, string(v.State))
+			if d := v.Drift; d != nil && d.State != drift.TooFew {
+				ch <- prometheus.MustNewConstMetric(driftDesc, prometheus.GaugeValue, d.Inputs.PSI, name, version, "inputs")
+				ch <- prometheus.MustNewConstMetric(driftDesc, prometheus.GaugeValue, d.Outputs.PSI, name, version, "outputs")
+			}
 			if v.MemoryBytes > 0 {
 				ch <- prometheus.MustNewConstMetric(memoryDesc, prometheus.GaugeValue, float64(v.MemoryBytes), name, version)
 			}

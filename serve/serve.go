@@ -32,6 +32,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/model"
+	"github.com/lineshaft/lineshaft/serve/drift"
 	"github.com/lineshaft/lineshaft/serve/release"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
@@ -73,6 +74,8 @@ type VersionStatus struct {
 	Asleep      bool      `json:"asleep,omitempty"` // out of memory until somebody asks
 	Wakes       int64     `json:"wakes,omitempty"`  // how often it came back
 	Work        Work      `json:"-"`                // while it is in memory
+
+	Drift *drift.Report `json:"drift,omitempty"` // where its training data, or requests, left a reference
 
 	Inputs  []tensor.Spec `json:"inputs,omitempty"` // while it answers
 	Outputs []tensor.Spec `json:"outputs,omitempty"`

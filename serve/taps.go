@@ -3,16 +3,19 @@ package serve
 import (
 	"context"
 	"time"
+
+	"github.com/lineshaft/lineshaft/serve/drift"
 )
 
 // taps see what a version was asked and what it answered, each by its own sample. They are called where the request is
 // answered, so they copy what they want and leave; a version without taps costs a request one look.
 type taps struct {
 	shadow *shadow
+	watch  *drift.Watch
 }
 
 // any reports whether somebody looks.
-func (t *taps) any() bool { return t.shadow != nil }
+func (t *taps) any() bool { return t.shadow != nil || t.watch != nil }
 
 // Run holds a call against the signature and computes it.
 func (l Lease) Run(ctx context.Context, c *Call) error {
@@ -23,7 +26,7 @@ func (l Lease) Run(ctx context.Context, c *Call) error {
 		l.i.stats.computed(start.Sub(l.begun), took, c.Rows)
 	}
 	if t := l.i.taps.Load(); t != nil {
-		t.see(c, took, err)
+		t.see(c, start, took, err)
 	}
 	return err
 }
@@ -36,16 +39,19 @@ func (l Lease) compute(ctx context.Context, c *Call) error {
 	return s.Run(ctx, c)
 }
 
-func (t *taps) see(c *Call, took time.Duration, err error) {
+func (t *taps) see(c *Call, start time.Time, took time.Duration, err error) {
 	if t.shadow != nil && err == nil {
 		t.shadow.see(c, took)
+	}
+	if t.watch != nil && err == nil {
+		t.watch.Add(start.Add(took), c.In, c.Out, c.Rows)
 	}
 }
 
 // tap has each live version seen by those who are to see it; s.change is held.
 func (s *service) tap() {
 	for n, i := range s.live {
-		t := &taps{}
+		t := &taps{watch: i.watch.Load()}
 		if r := s.record.Release; r != nil && s.rollout != nil && n == r.Stable {
 			t.shadow = s.rollout.shadow
 		}

@@ -125,6 +125,23 @@ func (d *Dataset) input(i int) float32 {
 	return float32(d.Bytes[i])
 }
 
+// Sample gives up to n rows, spread over all, as the trained network takes them.
+func (d *Dataset) Sample(p Preprocess, n int) (x []float32, rows int) {
+	size := 1
+	for _, s := range d.Shape {
+		size *= s
+	}
+	rows = min(n, d.Rows)
+	x = make([]float32, 0, rows*size)
+	for i := range rows {
+		from := i * d.Rows / rows * size
+		for at := range size {
+			x = append(x, d.input(from+at)/p.scale())
+		}
+	}
+	return x, rows
+}
+
 // FromMNIST makes the two parts from the four arrays of the MNIST files, by their dimensions.
 func FromMNIST(images, labels []byte, dims []int) (*Dataset, error) {
 	if len(dims) < 2 {

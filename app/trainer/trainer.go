@@ -5,6 +5,7 @@
 //
 //	journal.jsonl  points of the curves and the progress, taken by the server by offset
 //	checkpoint     sealed, replaced after every epoch; a later attempt inherits it and goes on from there
+//	reference      sealed, how the training data and the answers to it are distributed (serve/drift)
 //	model          sealed, a Keras HDF5 file; it appears when the training is done
 //
 // Nothing plain of the data or the model is written down.
@@ -24,7 +25,10 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	"github.com/lineshaft/lineshaft/serve/drift"
+	"github.com/lineshaft/lineshaft/serve/tensor"
 	"github.com/lineshaft/lineshaft/train"
 	"github.com/lineshaft/lineshaft/trust/seal"
 )
@@ -38,6 +42,7 @@ const (
 	ResumeFD       = "RESUME"
 	CheckpointFile = "checkpoint"
 	ModelFile      = "model"
+	ReferenceFile  = "reference"
 	journalFile    = "journal.jsonl"
 )
 
@@ -65,6 +70,9 @@ func CheckpointContext(job string) string { return "job/" + job + "/checkpoint" 
 
 // ModelContext is that of the trained model.
 func ModelContext(job string) string { return "job/" + job + "/model" }
+
+// ReferenceContext is that of how the training data is distributed.
+func ReferenceContext(job string) string { return "job/" + job + "/reference" }
 
 // Hidden runs the trainer where the arguments say so. main calls it first.
 func Hidden(args []string) (code int, handled bool) {
@@ -126,7 +134,40 @@ func run(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := t.reference(data, res.Net); err != nil {
+		return err
+	}
 	return t.seal(ModelFile, ModelContext(p.Job), func(w io.Writer) error { return keras.WriteH5(w, res.Model()) })
+}
+
+// referenceRows is how many rows of the training part tell how its data is distributed.
+const referenceRows = 5000
+
+// reference leaves how the training data and the answers to it are distributed, to find drift from it later.
+func (t *task) reference(data *train.Dataset, net *nn.Network) error {
+	const op, batch = "trainer.reference", 256
+	x, n := data.Sample(t.plan.Config.Preprocess, referenceRows)
+	p, err := nn.NewPredictor(net, batch)
+	if err != nil {
+		return errs.E(op, errs.Other, err)
+	}
+	in, out := len(x)/n, 1
+	for _, s := range net.OutputShape() {
+		out *= s
+	}
+	y := make([]float32, n*out)
+	for from := 0; from < n; from += batch {
+		to := min(from+batch, n)
+		if err := p.Predict(y[from*out:to*out], x[from*in:to*in], to-from); err != nil {
+			return errs.E(op, errs.Other, err)
+		}
+	}
+	ref, err := drift.Measure("training", []tensor.Tensor{tensor.Float32s(x, n, in)}, []tensor.Tensor{tensor.Float32s(y, n, out)},
+		[]string{net.Layers[0].Name() + "_input"}, []string{net.Layers[len(net.Layers)-1].Name()}, n)
+	if err != nil {
+		return err
+	}
+	return t.seal(ReferenceFile, ReferenceContext(t.plan.Job), func(w io.Writer) error { return json.NewEncoder(w).Encode(ref) })
 }
 
 func rows(d *train.Dataset) int {
