@@ -10,7 +10,7 @@ import (
 // Decoder is a request that reads itself from the bytes of its message, instead of through protobuf's reflection. Whoever
 // keeps bytes beyond DecodeMessage takes a reference (data.Ref) and gives it back.
 type Decoder interface {
-	DecodeMessage(data mem.BufferSlice) error
+	DecodeMessage(data mem.BufferSlice, pool mem.BufferPool) error
 }
 
 // Encoder is an answer that writes itself. The buffers become the connection's, which frees them once they are sent.
@@ -19,13 +19,16 @@ type Encoder interface {
 }
 
 // codec is protobuf's, with a way past it.
-type codec struct{ encoding.CodecV2 }
+type codec struct {
+	encoding.CodecV2
+	pool mem.BufferPool
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2("proto")} }
+func newCodec(pool mem.BufferPool) codec { return codec{encoding.GetCodecV2("proto"), pool} }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if d, ok := v.(Decoder); ok {
-		return d.DecodeMessage(data)
+		return d.DecodeMessage(data, c.pool)
 	}
 	return c.CodecV2.Unmarshal(data, v)
 }

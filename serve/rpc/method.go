@@ -57,8 +57,8 @@ func Stream(name string, call func(ctx context.Context, recv func() ([]byte, err
 type message struct{ held mem.Buffer }
 
 // DecodeMessage keeps the bytes.
-func (m *message) DecodeMessage(data mem.BufferSlice) error {
-	m.held = data.MaterializeToBuffer(mem.DefaultBufferPool())
+func (m *message) DecodeMessage(data mem.BufferSlice, pool mem.BufferPool) error {
+	m.held = data.MaterializeToBuffer(pool)
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
@@ -43,6 +44,7 @@ type Options struct {
 	Authorize    func(ctx context.Context, token, action, model string) (actor string, err error)
 	Guard        web.Options
 	MessageLimit units.Bytes // of one message; 0: 64 MiB
+	InFlight     units.Bytes // of all messages in memory at once; 0: eight times MessageLimit
 }
 
 // Allow says who calls, or refuses with an error that the service returns as it is.
@@ -53,13 +55,19 @@ func New(o Options, services ...func(g grpc.ServiceRegistrar, allow Allow)) *grp
 	if o.MessageLimit == 0 {
 		o.MessageLimit = 64 * units.MiB
 	}
-	s := &server{o: o}
+	if o.InFlight == 0 {
+		o.InFlight = 8 * o.MessageLimit
+	}
+	s, held := &server{o: o}, &memory{limit: int64(o.InFlight)}
 	g := grpc.NewServer(
 		grpc.MaxRecvMsgSize(int(o.MessageLimit)),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle}),
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(held)),
+		grpc.Creds(newGate(held)),
+		grpc.InTapHandle(held.admit),
+		experimental.BufferPool(held),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 	)
