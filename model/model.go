@@ -70,7 +70,7 @@ type Lineage struct {
 	Data    []string        `json:"data,omitempty"` // "mnist@1 sha256:…"
 	Spec    json.RawMessage `json:"spec,omitempty"`
 	From    string          `json:"from,omitempty"`   // the version it was made of: "mnist:3 sha256:…"
-	Change  string          `json:"change,omitempty"` // what became of it: "weights in int8"
+	Change  string          `json:"change,omitempty"` // what was done: "weights in int8, measured on mnist@1 sha256:…"
 }
 
 // Store keeps the registry's rows.

@@ -24,6 +24,19 @@ func (a activation) forward(y, x []float32) {
 		a.fwd(y, x)
 	case a.name == "linear":
 		copy(y, x)
+	// What needs no rounding gives the same bits without a way through float64.
+	case a.name == "relu" && !a.needsInput: // that of Bent needs it
+		for i, v := range x {
+			y[i] = max(v, 0)
+		}
+	case a.name == "relu6":
+		for i, v := range x {
+			y[i] = min(max(v, 0), 6)
+		}
+	case a.name == "hard_tanh":
+		for i, v := range x {
+			y[i] = min(max(v, -1), 1)
+		}
 	default:
 		for i, v := range x {
 			y[i] = float32(a.f(float64(v), 0))

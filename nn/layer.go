@@ -81,6 +81,7 @@ type Context struct {
 	Fused bool
 
 	weights *kernel.Weights // of a Dense layer that answers
+	factors []float64       // of a BatchNormalization layer
 
 	first  int        // the number of the first row in the batch
 	random [16]uint64 // of Dropout

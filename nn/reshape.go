@@ -200,7 +200,13 @@ func (n *Normalization) Build(in []int, _ *rand.Rand) ([]int, error) {
 }
 
 // Forward normalises.
-func (n *Normalization) Forward(_ *Context, y, x []float32, rows int) {
+func (n *Normalization) Forward(c *Context, y, x []float32, rows int) {
+	if n.Batch && c.factors == nil {
+		c.factors = make([]float64, n.n)
+		for i, v := range n.variance.Value {
+			c.factors[i] = 1 / math.Sqrt(float64(v)+n.Config.Epsilon)
+		}
+	}
 	for r := range rows * n.lead {
 		xr, yr := x[r*n.n:(r+1)*n.n], y[r*n.n:(r+1)*n.n]
 		mean, inv := n.moments(xr)
@@ -208,7 +214,7 @@ func (n *Normalization) Forward(_ *Context, y, x []float32, rows int) {
 			m, s := mean, inv
 			if n.Batch {
 				m = float64(n.mean.Value[i])
-				s = 1 / math.Sqrt(float64(n.variance.Value[i])+n.Config.Epsilon)
+				s = c.factors[i]
 			}
 			out := (float64(v) - m) * s
 			if n.gamma != nil {

@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/lineshaft/lineshaft/data"
@@ -228,9 +227,9 @@ func version(v model.Version, set data.Set, req Request, r Report) model.Version
 			"row_1_us": r.After.Row1, "row_1_us_before": r.Before.Row1, "row_32_us": r.After.Row32, "row_32_us_before": r.Before.Row32,
 		},
 		Lineage: model.Lineage{
-			Job: v.Lineage.Job, Attempt: v.Lineage.Attempt, Spec: v.Lineage.Spec,
-			Data: append(slices.Clone(v.Lineage.Data), "measured on "+set.String()),
-			From: fmt.Sprintf("%s:%d %s", v.Model, v.Version, v.Digest), Change: req.String(),
+			Spec: v.Lineage.Spec, Data: v.Lineage.Data,
+			From: fmt.Sprintf("%s:%d %s", v.Model, v.Version, v.Digest),
+			Change: req.String() + ", measured on " + set.String(),
 		},
 	}
 }

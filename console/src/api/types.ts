@@ -73,7 +73,7 @@ export interface Plan { now: string; queues: Queue[]; running: Running[]; waitin
 export interface Metric { seq: number; time: string; step: number; epoch: number; name: string; value: number }
 
 export interface Model { name: string; versions: number; latest: number; aliases: Record<string, number> | null; created: string; updated: string }
-export interface Lineage { job?: number; attempt?: number; data?: string[]; spec?: unknown }
+export interface Lineage { job?: number; attempt?: number; data?: string[]; spec?: unknown; from?: string; change?: string }
 export interface Version {
   model: string; version: number; digest: string; size: number; format: string; source: string; creator: string; created: string;
   metrics?: Record<string, number>; lineage: Lineage;

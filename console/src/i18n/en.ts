@@ -103,7 +103,7 @@ export const en = {
   'deploy.done': '{ref} is in service',
   'undeploy.title': 'Take {model} out of service?', 'undeploy.text': 'Requests in flight are answered; later ones get an error. The versions stay in the registry.', 'undeploy.done': '{model} is out of service',
   'export.version': 'Export version {version}', 'export.title': 'Export {ref}?', 'export.text': 'The file is saved unsealed on your machine. The export needs a grant and is written to the audit log.', 'export.done': '{ref} exported',
-  lineage: 'Lineage', 'lineage.no_data': 'not recorded', 'lineage.no_spec': 'This version was not made by a job, so there is no specification.',
+  lineage: 'Lineage', 'lineage.from': 'Made of', 'lineage.change': 'By', 'lineage.no_data': 'not recorded', 'lineage.no_spec': 'This version was not made by a job, so there is no specification.',
   // serving
   'serving.title': 'Model serving', 'serving.rps': 'Requests/s', 'serving.requests': 'Requests', 'serving.errors': 'Errors', 'serving.minutes': 'Since opened', 'serving.empty': 'No model is in service.',
   'serving.none': '{model} is not in service.', 'serving.to_model': 'Open the model', 'serving.window': 'last minute', 'serving.p50': 'Latency p50', 'serving.p99': 'Latency p99', 'serving.labels': 'Labels',

@@ -97,7 +97,7 @@ export const zh: Plural = {
   'deploy.done': '{ref} 已在服务',
   'undeploy.title': '将 {model} 下线？', 'undeploy.text': '进行中的请求会得到应答，之后的请求会得到错误。版本仍保留在模型仓库。', 'undeploy.done': '{model} 已下线',
   'export.version': '导出版本 {version}', 'export.title': '导出 {ref}？', 'export.text': '文件将以明文保存到你的机器。导出需要授权，并写入审计日志。', 'export.done': '{ref} 已导出',
-  lineage: '血缘', 'lineage.no_data': '未记录', 'lineage.no_spec': '此版本不是由作业产生，因此没有作业规格。',
+  lineage: '血缘', 'lineage.from': '来自版本', 'lineage.change': '处理', 'lineage.no_data': '未记录', 'lineage.no_spec': '此版本不是由作业产生，因此没有作业规格。',
   'serving.title': '推理服务', 'serving.rps': '请求/秒', 'serving.requests': '请求数', 'serving.errors': '错误数', 'serving.minutes': '打开以来', 'serving.empty': '没有模型在服务。',
   'serving.none': '{model} 不在服务。', 'serving.to_model': '查看模型', 'serving.window': '最近一分钟', 'serving.p50': '延迟 p50', 'serving.p99': '延迟 p99', 'serving.labels': '标签',
   'queue': '队列与批处理', 'queue.waiting': '当前等待', 'queue.mean': '每批行数', 'queue.wait': '等待 p50 · p99', 'queue.shed': '已拒绝', 'queue.shed.of': '队列已满 {full}，来不及 {late}', 'queue.left': '中途离开的客户端', 'queue.sizes': '按行数统计的批次', 'queue.batches': '{n} 批', 'queue.none': '尚未计算任何请求。',

@@ -123,6 +123,8 @@ function Lineage({ v }: { v: Version }) {
           <dt>{t('format')}</dt><dd className="mono">{v.format}</dd>
           <dt>{t('size')}</dt><dd>{bytes(v.size, lang)}</dd>
           <dt>{t('models.source')}</dt><dd className="mono">{v.lineage?.job ? <><Link to={`/jobs/${v.lineage.job}`}>job/{v.lineage.job}</Link>{v.lineage.attempt ? <span className="dim"> · {t('job.attempt', { n: v.lineage.attempt })}</span> : null}</> : v.source}</dd>
+          {v.lineage?.from && <><dt>{t('lineage.from')}</dt><dd className="mono clip" title={v.lineage.from}>{v.lineage.from.replace(/ sha256:([0-9a-f]{12})[0-9a-f]+/, ' $1')}</dd></>}
+          {v.lineage?.change && <><dt>{t('lineage.change')}</dt><dd>{v.lineage.change}</dd></>}
           <dt>{t('creator')}</dt><dd>{v.creator}</dd>
           <dt>{t('data')}</dt>
           <dd className="mono">{v.lineage?.data?.length ? v.lineage.data.map((d) => <div key={d} className="clip" title={d}>{d.replace(/sha256:([0-9a-f]{12})[0-9a-f]+/, '$1')}</div>) : <span className="dim">{t('lineage.no_data')}</span>}</dd>
