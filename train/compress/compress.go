@@ -228,7 +228,7 @@ func version(v model.Version, set data.Set, req Request, r Report) model.Version
 		},
 		Lineage: model.Lineage{
 			Spec: v.Lineage.Spec, Data: v.Lineage.Data,
-			From: fmt.Sprintf("%s:%d %s", v.Model, v.Version, v.Digest),
+			From:   fmt.Sprintf("%s:%d %s", v.Model, v.Version, v.Digest),
 			Change: req.String() + ", measured on " + set.String(),
 		},
 	}
