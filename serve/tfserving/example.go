@@ -394,6 +394,9 @@ func (h *handler) serveExamples(w http.ResponseWriter, req *http.Request, to tar
 }
 
 func examplesAnswer(ctx context.Context, lease serve.Lease, model, verb string, body []byte) ([]byte, error) {
+	if err := lease.Admit(ctx); err != nil {
+		return nil, err
+	}
 	sig := lease.Signature()
 	find := findScores
 	if verb == "regress" {

@@ -208,7 +208,10 @@ func (s *calls) predict(ctx context.Context, msg []byte) (any, error) {
 		return nil, err
 	}
 	defer lease.Release()
-	reply, err := p.answer(ctx, lease)
+	var reply any
+	if err = lease.Admit(ctx); err == nil {
+		reply, err = p.answer(ctx, lease)
+	}
 	lease.Observe(time.Since(start), err != nil)
 	return reply, err
 }

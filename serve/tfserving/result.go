@@ -107,6 +107,9 @@ func (s *calls) answerExamples(ctx context.Context, to spec, input []byte, find 
 }
 
 func resultOf(ctx context.Context, lease serve.Lease, model string, input []byte, find func(serve.Signature, string) (outcome, error)) ([]byte, error) {
+	if err := lease.Admit(ctx); err != nil {
+		return nil, err
+	}
 	sig := lease.Signature()
 	o, err := find(sig, model)
 	if err != nil {
