@@ -2,9 +2,12 @@ package kserve
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
+	"slices"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/port"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
@@ -23,7 +26,11 @@ type config struct {
 	Input    []configTensor `json:"input"`
 	Output   []configTensor `json:"output"`
 	// Dynamic is there where requests are joined.
-	Dynamic *struct{} `json:"dynamic_batching,omitempty"`
+	Dynamic *dynamic `json:"dynamic_batching,omitempty"`
+}
+
+type dynamic struct {
+	Preferred []int32 `json:"preferred_batch_size,omitempty"`
 }
 
 type configTensor struct {
@@ -41,10 +48,23 @@ func (s *inference) config(model, text string) (config, error) {
 	sig := lease.Signature()
 	c := config{Name: model, Platform: platform(lease.Format()), Backend: backend(platform(lease.Format()))}
 	if sig.Batched {
-		c.MaxBatch, c.Dynamic = maxBatch, new(struct{})
+		c.MaxBatch, c.Dynamic = maxBatch, &dynamic{}
+		if service, err := s.o.Manager.Get(model); err == nil && service.Batching != nil {
+			c.batched(*service.Batching)
+		}
 	}
 	c.Input, c.Output = configured(sig.Inputs, sig.Batched), configured(sig.Outputs, sig.Batched)
 	return c, nil
+}
+
+// batched tells of a model's own settings.
+func (c *config) batched(b serve.Batching) {
+	if b.MaxRows > 0 {
+		c.MaxBatch = int32(min(b.MaxRows, math.MaxInt32))
+	}
+	for _, n := range slices.Concat(b.Sizes, b.Preferred) {
+		c.Dynamic.Preferred = append(c.Dynamic.Preferred, int32(min(n, math.MaxInt32)))
+	}
 }
 
 func backend(platform string) string {

@@ -82,7 +82,7 @@ func platform(f model.Format) string {
 	switch f {
 	case model.KerasH5, model.KerasZip, "":
 		return "keras"
-	case "onnx":
+	case model.ONNX:
 		return "onnxruntime_onnx"
 	}
 	return string(f)

@@ -72,7 +72,10 @@ func (s *calls) answer(ctx context.Context, r *room, msg []byte) (number int64, 
 		return 0, err
 	}
 	defer lease.Release()
-	if err = r.tensors(); err == nil {
+	if err = lease.Admit(ctx); err == nil {
+		err = r.tensors()
+	}
+	if err == nil {
 		err = r.run(ctx, lease)
 	}
 	lease.Observe(time.Since(start), err != nil)
@@ -201,7 +204,7 @@ func (s *calls) configuration(ctx context.Context, q *kserveproto.ModelConfigReq
 		out.Output = append(out.Output, &kserveproto.ModelOutput{Name: t.Name, DataType: kserveproto.DataType(kserveproto.DataType_value[t.Datatype]), Dims: t.Dims})
 	}
 	if c.Dynamic != nil {
-		out.DynamicBatching = &kserveproto.ModelDynamicBatching{}
+		out.DynamicBatching = &kserveproto.ModelDynamicBatching{PreferredBatchSize: c.Dynamic.Preferred}
 	}
 	return &kserveproto.ModelConfigResponse{Config: out}, nil
 }

@@ -141,7 +141,10 @@ func (h *handler) infer(w http.ResponseWriter, req *http.Request, p target) erro
 		return err
 	}
 	defer lease.Release()
-	if err = r.decode(lease.Signature(), plain); err == nil {
+	if err = lease.Admit(req.Context()); err == nil {
+		err = r.decode(lease.Signature(), plain)
+	}
+	if err == nil {
 		err = r.run(req.Context(), lease)
 	}
 	raw := 0

@@ -3,10 +3,13 @@ package kserve_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lineshaft/lineshaft/serve"
 )
 
 func TestTheServerAndItsModelsAreDescribed(t *testing.T) {
@@ -36,6 +39,23 @@ func TestTheServerAndItsModelsAreDescribed(t *testing.T) {
 		if code, text, _ := s.ask(t, "GET", path, ""); code != want || !strings.HasPrefix(text, `{"error":"`) {
 			t.Errorf("%s: %d %s", path, code, text)
 		}
+	}
+}
+
+func TestTheConfigurationTellsHowAModelsRequestsAreJoined(t *testing.T) {
+	s := open(t)
+	if _, err := s.manager.SetBatching(t.Context(), "user/ann", "f", &serve.Batching{MaxRows: 32, Preferred: []int{8, 16}}); err != nil {
+		t.Fatal(err)
+	}
+	code, text, _ := s.ask(t, "GET", "/v2/models/f/config", "")
+	var got struct {
+		Max     int `json:"max_batch_size"`
+		Dynamic struct {
+			Preferred []int `json:"preferred_batch_size"`
+		} `json:"dynamic_batching"`
+	}
+	if err := json.Unmarshal([]byte(text), &got); err != nil || code != 200 || got.Max != 32 || fmt.Sprint(got.Dynamic.Preferred) != "[8 16]" {
+		t.Errorf("%d %s", code, text)
 	}
 }
 
