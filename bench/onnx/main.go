@@ -1,7 +1,7 @@
 // Command onnx measures what it costs to have ONNX Runtime in a process of its own: MNIST's network
 // (784-512-512-10, float32, weights of no meaning) tensor in to tensor out, beside ONNX Runtime's C API called in a loop.
 //
-//	go run ./bench/onnx [--rounds 9] [--turn 1s] [--library PATH] [--json]
+//	go run ./bench/onnx [--rounds 9] [--turn 1s] [--hidden 512] [--library PATH] [--json]
 //
 // System direct is a program in C that is compiled here (gcc): one session, one thread a call, values made once and
 // outputs bound beforehand. System lineshaft is the product's runtime without its queue: tensors of Go to the worker's
@@ -58,6 +58,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	rounds := flags.Int("rounds", 9, "how often each is measured; the median counts")
 	length := flags.Duration("turn", time.Second, "how long a turn takes")
 	library := flags.String("library", "", "ONNX Runtime's library; fetched when empty")
+	hidden := flags.Int("hidden", 512, "units of the two hidden layers; with 8 next to nothing is computed, and what is left is the way")
 	asJSON := flags.Bool("json", false, "print one JSON array of rows")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 			return err
 		}
 	}
-	file := onnxfile.MLP(inputs, 512, 512, outputs).Bytes()
+	file := onnxfile.MLP(inputs, *hidden, *hidden, outputs).Bytes()
 	path := filepath.Join(dir, "mlp.onnx")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		return err

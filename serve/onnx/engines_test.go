@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -536,5 +537,32 @@ func TestEnginesTheCommandLineFindsWhatItInstalls(t *testing.T) {
 	found, err := onnx.Try(t.Context(), onnx.Options{Folder: filepath.Join(cache, "lineshaft-test", "runtimes")})
 	if err != nil || found.Version != onnx.Release || found.Confined == "" || found.Memory <= 0 {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func TestEnginesAWorkerHasGivenUpItsRights(t *testing.T) {
+	file := small()
+	m, err := engine(t, onnx.Options{Lanes: 1}).Open(t.Context(), bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", m.Pid()))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%v, %v", threads, err)
+	}
+	for _, path := range threads {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+			if !bytes.Contains(b, []byte(line)) {
+				t.Errorf("%s: no %q", path, line)
+			}
+		}
+	}
+	if confined := m.About().Confined; !strings.Contains(confined, "no files") {
+		t.Errorf("this kernel has Landlock, or the test is to say so: %q", confined)
 	}
 }

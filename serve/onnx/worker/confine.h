@@ -8,6 +8,7 @@
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
 
@@ -18,7 +19,20 @@ static bool drop_capabilities(void) {
 	return syscall(SYS_capset, &head, none) == 0;
 }
 
-// no_files lets the process open no file at all: a ruleset that handles every access and allows none.
+// readable are the only files that the process may still open, to read: what the runtime wants to know of the processor.
+static const char *const readable[] = {"/proc/cpuinfo", "/sys/devices/system"};
+
+// allow lets a ruleset read a path, where there is one.
+static void allow(int set, const char *path) {
+	struct __attribute__((packed)) { uint64_t access; int32_t fd; } beneath = {4 | 8, open(path, O_PATH | O_CLOEXEC)}; // read file, list folder
+	struct stat st;
+	if (beneath.fd < 0) return;
+	if (fstat(beneath.fd, &st) == 0 && !S_ISDIR(st.st_mode)) beneath.access = 4;
+	syscall(SYS_landlock_add_rule, set, 1, &beneath, 0);
+	close(beneath.fd);
+}
+
+// no_files lets the process open no other file: a ruleset that handles every access.
 static bool no_files(void) {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
 	if (abi < 1) return false;
@@ -31,6 +45,7 @@ static bool no_files(void) {
 	if (abi >= 6) { attr.scoped = 3; size = sizeof attr; }
 	int set = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
 	if (set < 0) return false;
+	for (size_t i = 0; i < sizeof readable / sizeof readable[0]; i++) allow(set, readable[i]);
 	bool ok = syscall(SYS_landlock_restrict_self, set, 0) == 0;
 	close(set);
 	return ok;
@@ -55,11 +70,12 @@ static bool no_calls(void) {
 #endif
 	};
 	enum { COUNT = sizeof refused / sizeof refused[0] };
-	struct sock_filter f[COUNT + 5];
+	struct sock_filter f[COUNT + 6];
 	int n = 0;
 	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 0, COUNT + 2);
+	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 0, COUNT + 3);
 	f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, COUNT + 1, 0); // the same calls by other numbers (x32)
 	for (int i = 0; i < COUNT; i++) f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)refused[i], (uint8_t)(COUNT - i), 0);
 	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
@@ -75,7 +91,7 @@ static const char *confine(void) {
 	static char said[128];
 	bool privileges = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 	bool files = no_files(), capabilities = drop_capabilities(), calls = privileges && no_calls();
-	snprintf(said, sizeof said, "%s%s%s", files ? "no files, " : "", capabilities ? "no capabilities, " : "", calls ? "no sockets or programs, " : "");
+	snprintf(said, sizeof said, "%s%s%s", files ? "no files but the processor's description, " : "", capabilities ? "no capabilities, " : "", calls ? "no sockets or programs, " : "");
 	size_t n = strlen(said);
 	if (n) said[n - 2] = 0;
 	return said;

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -436,9 +437,9 @@ int main(int argc, char **argv) {
 	if (memory && setrlimit(RLIMIT_DATA, &limit)) fail("the memory cannot be limited: %s", strerror(errno));
 
 	const OrtApiBase *base = load(argv[1]);
+	const char *confined = confine(); // before there is another thread: each has its own rights
 	OrtEnv *env;
 	must(ort->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "lineshaft", &env), "ONNX Runtime");
-	const char *confined = confine();
 	open_session(env, threads);
 	struct text t = {0};
 	put_string(&t, base->GetVersionString());
