@@ -194,6 +194,22 @@ func TestServingAloneAnswersRESTAndGRPCOnOnePortAndIsToldOfModels(t *testing.T) 
 	}
 }
 
+func TestServingAloneAnswersForASavedModelUnderItsOwnNames(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "1"), os.DirFS("../nn/savedmodel/testdata/keras")); err != nil {
+		t.Fatal(err)
+	}
+	addr, out := serveAlone(t, app.Alone{BasePath: dir})
+	url := "http://" + addr + "/v1/models/m"
+	for !strings.Contains(out.String(), "in service") { // the copy rests first
+		time.Sleep(10 * time.Millisecond)
+	}
+	body := `{"inputs": {"keras_tensor": [[[0, 0.1, 0.2, 0.3, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9, 1, 1.1]]]}}`
+	if code, got := post(t, http.DefaultClient, url+":predict", body); code != http.StatusOK || !strings.Contains(got, `"outputs"`) {
+		t.Errorf("%d %s", code, got)
+	}
+}
+
 // certificate makes one for this machine that signs itself, in PEM.
 func certificate(t *testing.T) (cert, key string) {
 	t.Helper()

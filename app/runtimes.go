@@ -23,7 +23,7 @@ func (c Config) ONNX(memory units.Bytes, log *slog.Logger) onnx.Options {
 func runtimes(o onnx.Options, n runtime.Options) serve.Formats {
 	o.Lanes, o.Batch = n.Workers, batch.Options{Cores: n.Cores, MaxRows: n.Batch, Batching: n.Batching}
 	native := runtime.New(n)
-	return serve.Formats{model.KerasH5: native, model.KerasZip: native, model.ONNX: onnx.New(o)}
+	return serve.Formats{model.KerasH5: native, model.KerasZip: native, model.Packed: native, model.SavedModel: native, model.ONNX: onnx.New(o)}
 }
 
 // checkModel says what is wrong with a file that cannot be served.

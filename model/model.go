@@ -23,6 +23,8 @@ const (
 	KerasZip Format = "keras-zip" // .keras
 	ONNX     Format = "onnx"
 	Packed   Format = "lineshaft-nn" // .lsnn: nn/packed
+	// SavedModel is TensorFlow's: a folder, which only a folder of versions holds (serve/folder).
+	SavedModel Format = "savedmodel"
 )
 
 // Ext is the ending of a file of the format.

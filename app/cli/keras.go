@@ -11,6 +11,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/nn/keras"
 	"github.com/lineshaft/lineshaft/nn/onnx"
+	"github.com/lineshaft/lineshaft/nn/savedmodel"
 )
 
 // layerInfo is one layer of a file as `keras show` prints it.
@@ -35,7 +36,7 @@ type kerasInfo struct {
 func kerasCommand(e *env) *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show FILE",
-		Short: "Say what a .h5 or .keras file holds and whether it can be served",
+		Short: "Say what a .h5 or .keras file, or a SavedModel's folder, holds and whether it can be served",
 		Args:  takes,
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := readKeras(args[0])
@@ -48,7 +49,7 @@ func kerasCommand(e *env) *cobra.Command {
 	convert := &cobra.Command{
 		Use:     "convert FILE TO",
 		Short:   "Write a model file in another format, told by the name of TO (.h5, .keras or .onnx)",
-		Example: "  lineshaft keras convert model.h5 model.keras\n  lineshaft keras convert model.keras model.onnx",
+		Example: "  lineshaft keras convert model.h5 model.keras\n  lineshaft keras convert model.keras model.onnx\n  lineshaft keras convert saved_model_folder model.keras",
 		Args:    takes,
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := readKeras(args[0])
@@ -76,6 +77,9 @@ func readKeras(name string) (*keras.Model, error) {
 	if err != nil {
 		return nil, errs.E(op, errs.Other, err)
 	}
+	if info.IsDir() {
+		return readSavedModel(name)
+	}
 	if !info.Mode().IsRegular() {
 		return nil, errs.Errorf(op, errs.Invalid, "%s is no file; name a .h5 or .keras file", name)
 	}
@@ -84,6 +88,18 @@ func readKeras(name string) (*keras.Model, error) {
 		return nil, errs.Errorf(op, errs.KindOf(err), "%s: %v", name, err)
 	}
 	return m, nil
+}
+
+// readSavedModel reads the network of a SavedModel's folder, where nn has all its layers.
+func readSavedModel(dir string) (*keras.Model, error) {
+	m, err := savedmodel.Read(os.DirFS(dir))
+	switch {
+	case err != nil:
+		return nil, errs.Errorf("cli.readSavedModel", errs.KindOf(err), "%s: %v", dir, err)
+	case m.Network == nil:
+		return nil, errs.Errorf("cli.readSavedModel", errs.KindOf(m.Why), "%s (%s) needs TensorFlow's own runtime: %v", dir, m.Signature, m.Why)
+	}
+	return &keras.Model{Network: m.Network}, nil
 }
 
 func writeKeras(name string, m *keras.Model) error {

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
+	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn/keras"
+	compact "github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/serve/layout"
 )
 
@@ -36,9 +38,15 @@ func (e *env) exportLayout(ctx context.Context, ref, kind, dir string) error {
 		return err
 	}
 	m := layout.Model{Name: v.Model, Version: v.Version}
-	if v.Format.Ext() == ".onnx" {
+	switch r := bytes.NewReader(plain.Bytes()); v.Format {
+	case model.ONNX:
 		m.ONNX = plain.Bytes()
-	} else if m.Network, err = keras.Read(bytes.NewReader(plain.Bytes()), int64(plain.Len())); err != nil {
+	case model.Packed:
+		m.Network, err = compact.Read(r, r.Size())
+	default:
+		m.Network, err = keras.Read(r, r.Size())
+	}
+	if err != nil {
 		return err
 	}
 	files, err := layout.Files(kind, m)

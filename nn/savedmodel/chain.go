@@ -213,7 +213,15 @@ func (g *reader) network() (*nn.Network, error) {
 
 // build names the layers, makes the network and fills its weights in.
 func build(input []int, chain []found) (*nn.Network, error) {
-	n := &nn.Network{Name: "savedmodel", Input: input, Limit: nn.Limit{Weights: maxTensor, Width: 1 << 22}}
+	held := 0 // numbers that the file has; a normalisation has four for each of them
+	for _, f := range chain {
+		for _, a := range f.weights {
+			if a != nil {
+				held += len(a.floats)
+			}
+		}
+	}
+	n := &nn.Network{Name: "savedmodel", Input: input, Limit: nn.Limit{Weights: 4*held + 1, Width: 1 << 22}}
 	var weights []map[string]*array
 	taken := map[string]bool{}
 	for _, f := range chain {

@@ -4,6 +4,7 @@
 //	/models/mnist/1/model.h5
 //	/models/mnist/2/model.keras
 //	/models/mnist/3/anything.onnx
+//	/models/mnist/4/saved_model.pb, variables/…
 //
 // A Registry looks at the folders again and again. A version that comes is loaded beside what answers and takes over, one
 // that goes is taken out when its last request has ended; which of those that are there are served is the model's policy
@@ -303,16 +304,17 @@ func (r *Registry) Open(_ context.Context, v model.Version) (artifact.ReaderAt, 
 	case f == nil || f.print != v.Digest:
 		return nil, errs.Errorf(op, errs.NotFound, "%s is not there any more", v.Subject())
 	}
-	file, err := os.Open(f.path)
-	if err != nil {
+	l := &lying{as: *f}
+	if f.format == model.SavedModel {
+		l.ReaderAt = tree{f.path}
+	} else if l.ReaderAt, err = os.Open(f.path); err != nil {
 		return nil, errs.E(op, errs.NotFound, err)
 	}
-	lying := &lying{File: file, print: f.print}
-	if err := lying.check(); err != nil {
-		file.Close()
+	if err := l.check(); err != nil {
+		l.Close()
 		return nil, err
 	}
-	return lying, nil
+	return l, nil
 }
 
 var _ serve.Models = (*Registry)(nil)

@@ -1,10 +1,12 @@
 package folder_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,6 +130,13 @@ func ask(m *serve.Manager, version int64) string {
 
 func (h *hall) Load(_ context.Context, _ model.Format, r io.ReaderAt, size int64) (serve.Servable, error) {
 	h.loads.Add(1)
+	if tree, ok := r.(interface{ FS() fs.FS }); ok {
+		b, err := fs.ReadFile(tree.FS(), "saved_model.pb")
+		if err != nil {
+			return nil, err
+		}
+		r, size = bytes.NewReader(b), int64(len(b))
+	}
 	text, err := io.ReadAll(io.NewSectionReader(r, 0, size))
 	if err != nil {
 		return nil, err
@@ -324,14 +333,28 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	h.put("1/a.h5", "5")
 	h.put("1/b.keras", "5")
 	says("holds several models, a.h5, b.keras")
-	h.put("2/saved_model.pb", "5")
-	says("holds a SavedModel")
 	h.put("1/model.h5", "6") // one of several that is called model
 	h.look()
 	h.answers("6 of 1")
 	if err := h.reg.Configure([]config.Model{{Name: "m", BasePath: "gs://bucket/m"}}); !errs.Is(err, errs.Unsupported) || !strings.Contains(err.Error(), "only folders of this machine") {
 		t.Error(err)
 	}
+}
+
+func TestASavedModelIsAFolder(t *testing.T) {
+	h := open(t)
+	h.put("1/saved_model.pb", "7")
+	h.put("1/variables/variables.index", "0")
+	h.look()
+	h.answers("7 of 1")
+	h.put("2/saved_model.pb", "8")
+	h.put("2/variables/variables.index", "8")
+	h.fresh("2/variables/variables.index") // still being written
+	h.look()
+	h.answers("7 of 1")
+	h.clock.Advance(time.Second)
+	h.look()
+	h.answers("8 of 2")
 }
 
 func TestModelsComeAndGoWithTheConfiguration(t *testing.T) {

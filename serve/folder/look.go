@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lineshaft/lineshaft/internal/artifact"
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/model"
 )
@@ -119,7 +121,11 @@ func examine(dir string, n int64) *found {
 			names = append(names, d.Name())
 		}
 		if d.Name() == savedModel {
-			return bad(errs.Unsupported, "version %d: %s holds a SavedModel of TensorFlow, which needs TensorFlow's own runtime: save the model by Keras (model.save(\"model.keras\")) or convert it to ONNX", n, dir)
+			f.path, f.format = dir, model.SavedModel
+			if err := f.measure(); err != nil {
+				return bad(errs.Unavailable, "version %d: %s cannot be read: %v", n, dir, err)
+			}
+			return f
 		}
 	}
 	if len(names) > 1 {
@@ -134,13 +140,42 @@ func examine(dir string, n int64) *found {
 	}
 	f.path = filepath.Join(dir, names[0])
 	f.format, _ = model.FormatOf(names[0])
-	info, err := os.Stat(f.path)
-	if err != nil {
+	if err := f.measure(); err != nil {
 		return bad(errs.Unavailable, "version %d: %s cannot be read: %v", n, f.path, err)
 	}
-	f.size, f.since, f.print = info.Size(), info.ModTime(), printOf(f.path, info)
 	return f
 }
+
+// measure looks at the file, or at every file of a folder, and notes size, age and print.
+func (f *found) measure() error {
+	f.size, f.since, f.print = 0, time.Time{}, ""
+	root, err := filepath.EvalSymlinks(f.path) // a version may be a link
+	if err != nil {
+		return err
+	}
+	files := 0
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if files++; files > maxFiles {
+			return fmt.Errorf("more than %d files are in it", maxFiles)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		f.size += info.Size()
+		f.print += printOf(path, info) + "\n"
+		if info.ModTime().After(f.since) {
+			f.since = info.ModTime()
+		}
+		return nil
+	})
+}
+
+// maxFiles is how many files a version that is a folder may have.
+const maxFiles = 1000
 
 // savedModel is the file by which a SavedModel is known.
 const savedModel = "saved_model.pb"
@@ -162,17 +197,29 @@ func (f *found) settle(before *found, now time.Time) {
 	f.rested = before.rested || now.Sub(f.since) >= rest/2
 }
 
-// lying is a file that is read where it lies.
+// lying is a version that is read where it lies.
 type lying struct {
-	*os.File
-	print string
+	artifact.ReaderAt
+	as found
 }
 
-// check says whether the file is still the one that was found.
+// tree is one that is a folder.
+type tree struct{ path string }
+
+// FS is the folder.
+func (t tree) FS() fs.FS { return os.DirFS(t.path) }
+
+// ReadAt has nothing to read: a folder is no file.
+func (tree) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+// Close has nothing to close.
+func (tree) Close() error { return nil }
+
+// check says whether what lies there is still what was found.
 func (l *lying) check() error {
-	info, err := os.Stat(l.Name())
-	if err != nil || printOf(l.Name(), info) != l.print {
-		return errs.Errorf("folder.read", errs.Unavailable, "%s changed while it was being read: it is tried again when it has rested", l.Name())
+	now := found{path: l.as.path}
+	if err := now.measure(); err != nil || now.print != l.as.print {
+		return errs.Errorf("folder.read", errs.Unavailable, "%s changed while it was being read: it is tried again when it has rested", l.as.path)
 	}
 	return nil
 }

@@ -251,11 +251,11 @@ func (r *Registry) Runtime(rt serve.Runtime) serve.Runtime { return careful{rt} 
 type careful struct{ serve.Runtime }
 
 func (c careful) Load(ctx context.Context, format model.Format, at io.ReaderAt, size int64) (serve.Servable, error) {
-	s, err := c.Runtime.Load(ctx, format, at, size)
 	file, ok := at.(*lying)
 	if !ok {
-		return s, err
+		return c.Runtime.Load(ctx, format, at, size)
 	}
+	s, err := c.Runtime.Load(ctx, format, file.ReaderAt, size)
 	if changed := file.check(); changed != nil {
 		if err == nil {
 			s.Close()

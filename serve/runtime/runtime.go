@@ -62,6 +62,9 @@ func read(r io.ReaderAt, size int64) (*nn.Network, error) {
 
 // Load reads a network and prepares it for this processor.
 func (rt *Runtime) Load(ctx context.Context, _ model.Format, r io.ReaderAt, size int64) (serve.Servable, error) {
+	if tree, ok := r.(Tree); ok {
+		return rt.savedModel(tree.FS())
+	}
 	net, err := read(stoppable{ctx, r}, size)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,11 @@ const readAtOnce = 128 << 10
 
 // Serve answers with a network that is in memory. The network is the runtime's from then on.
 func (rt *Runtime) Serve(net *nn.Network) (*batch.Batcher, error) {
-	n := &network{net: net, sig: signature(net), most: rt.o.Batch, parallel: rt.o.Workers}
+	return rt.serve(net, signature(net))
+}
+
+func (rt *Runtime) serve(net *nn.Network, sig serve.Signature) (*batch.Batcher, error) {
+	n := &network{net: net, sig: sig, most: rt.o.Batch, parallel: rt.o.Workers}
 	p, err := nn.NewPredictor(net, n.most)
 	if err != nil {
 		return nil, err
