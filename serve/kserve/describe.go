@@ -120,6 +120,24 @@ func (h *handler) server(w http.ResponseWriter, r *http.Request) error {
 	return port.WriteJSON(w, map[string]any{"name": name, "version": h.o.Version, "extensions": extensions})
 }
 
+// models lists what is in service, as KServe's own servers do.
+func (h *handler) models(w http.ResponseWriter, r *http.Request) error {
+	all, err := h.list(r.Context(), true, func(action, model string) error {
+		_, err := h.port.Authorize(r, action, model)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	found := []string{}
+	for _, v := range all {
+		if !slices.Contains(found, v.Name) {
+			found = append(found, v.Name)
+		}
+	}
+	return port.WriteJSON(w, map[string]any{"models": found})
+}
+
 func (h *handler) ready(w http.ResponseWriter) error {
 	return writeReady(w, map[string]any{"ready": h.restored()}, h.restored())
 }

@@ -82,8 +82,10 @@ func (s *calls) answer(ctx context.Context, r *room, msg []byte) (number int64, 
 	return lease.Version(), err
 }
 
-// streamed is how many requests of a stream are computed at once.
-const streamed = 16
+const (
+	streamed = 16      // requests of a stream that are computed at once
+	copied   = 1 << 20 // bytes of a request that is: larger ones are computed where they lie, before the next is read
+)
 
 // stream answers ModelStreamInfer: each request as ModelInfer would, errors in the answer, in the order in which the
 // requests came. Several are computed at once, so that they can be joined.
@@ -111,13 +113,14 @@ func (s *calls) stream(ctx context.Context, recv func() ([]byte, error), send fu
 			break
 		}
 		r := rooms.Get().(*room)
-		r.head = append(r.head[:0], msg...) // the next one takes its place
 		answer := make(chan any, 1)
 		answers <- answer
-		go func() {
-			defer r.put()
-			answer <- s.one(ctx, r)
-		}()
+		if len(msg) > copied {
+			answer <- s.one(ctx, r, msg)
+			continue
+		}
+		r.head = append(r.head[:0], msg...) // the next one takes its place
+		go func() { answer <- s.one(ctx, r, r.head) }()
 	}
 	close(answers)
 	if failed := <-sent; failed != nil {
@@ -129,9 +132,10 @@ func (s *calls) stream(ctx context.Context, recv func() ([]byte, error), send fu
 	return err
 }
 
-// one answers a request of a stream that is in r.head.
-func (s *calls) one(ctx context.Context, r *room) any {
-	version, err := s.answer(ctx, r, r.head)
+// one answers a request of a stream, and gives the room back.
+func (s *calls) one(ctx context.Context, r *room, msg []byte) any {
+	defer r.put()
+	version, err := s.answer(ctx, r, msg)
 	if err != nil {
 		text, id := err.Error(), r.id
 		return rpc.Encode(len(text)+len(id)+32, func(b []byte) []byte {

@@ -1,6 +1,7 @@
 package kserve_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -35,7 +36,8 @@ func (s *served) dial(t testing.TB) *grpc.ClientConn {
 	}
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ln) }()
-	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,6 +315,24 @@ func TestAStreamIsAnsweredInOrderWithItsErrors(t *testing.T) {
 	}
 	if err := <-sent; err != nil {
 		t.Error(err)
+	}
+	// Large requests are answered one after another.
+	if stream, err = conn.NewStream(t.Context(), desc, service+"ModelStreamInfer"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 6 {
+		rows := 1 + i%2*100_000
+		req := &kserveproto.ModelInferRequest{
+			ModelName: "f", Id: fmt.Sprint(i), RawInputContents: [][]byte{bytes.Repeat([]byte{byte(i), 0, 0, 0}, 3*rows)},
+			Inputs: []*kserveproto.ModelInferRequest_InferInputTensor{inputOf("in0", "FP32", nil, int64(rows), 3)},
+		}
+		if err := stream.SendMsg(req); err != nil {
+			t.Fatal(err)
+		}
+		var got kserveproto.ModelStreamInferResponse
+		if err := stream.RecvMsg(&got); err != nil || got.InferResponse.GetId() != fmt.Sprint(i) || !bytes.Equal(got.InferResponse.RawOutputContents[0], req.RawInputContents[0]) {
+			t.Errorf("%d: %v %v", i, err, got.ErrorMessage)
+		}
 	}
 	// A client that leaves in the middle is no trouble.
 	ctx, cancel := context.WithCancel(t.Context())

@@ -78,6 +78,8 @@ func (h *handler) other(w http.ResponseWriter, r *http.Request, get, post bool) 
 		return port.WriteJSON(w, map[string]bool{"live": true})
 	case what == "health/ready" && get:
 		return h.ready(w)
+	case what == "models" && get:
+		return h.models(w, r)
 	case what == "repository/index" && (post || get):
 		return h.index(w, r)
 	}

@@ -3,8 +3,8 @@
 // statistics, model configuration and the model repository:
 //
 //	GET  /v2, /v2/health/live, /v2/health/ready
+//	GET  /v2/models, /v2/models/stats
 //	GET  /v2/models/M[/versions/V], …/ready, …/config, …/stats
-//	GET  /v2/models/stats
 //	POST /v2/models/M[/versions/V]/infer
 //	POST /v2/repository/index, /v2/repository/models/M/load, …/unload
 //

@@ -18,6 +18,7 @@ func TestTheServerAndItsModelsAreDescribed(t *testing.T) {
 		"/v2":                        `{"name":"lineshaft","version":"1.2.3","extensions":["classification","model_repository","model_repository(unload_dependents)","model_configuration","statistics","binary_tensor_data","schedule_policy"]}`,
 		"/v2/health/live":            `{"live":true}`,
 		"/v2/health/ready":           `{"ready":true}`,
+		"/v2/models":                 `{"models":["all","f","s","slow"]}`,
 		"/v2/models/f/ready":         `{"name":"f","ready":true}`,
 		"/v2/models/f":               `{"name":"f","versions":["1","2"],"platform":"keras","inputs":[{"name":"in0","datatype":"FP32","shape":[-1,3]}],"outputs":[{"name":"out0","datatype":"FP32","shape":[-1,3]}]}`,
 		"/v2/models/f/versions/prod": `{"name":"f","versions":["1"],"platform":"keras","inputs":[{"name":"in0","datatype":"FP32","shape":[-1,3]}],"outputs":[{"name":"out0","datatype":"FP32","shape":[-1,3]}]}`,
