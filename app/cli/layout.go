@@ -34,7 +34,11 @@ func (e *env) exportLayout(ctx context.Context, ref, kind, dir string) error {
 		return errs.Errorf(op, errs.Exists, "%s is there already; remove it or choose another folder with --to", at)
 	}
 	var plain bytes.Buffer
-	if _, err := e.export(ctx, c, v, v.Format, &plain); err != nil {
+	format := v.Format
+	if format == model.Packed { // what its small weights stand for
+		format = model.KerasH5
+	}
+	if _, err := e.export(ctx, c, v, format, &plain); err != nil {
 		return err
 	}
 	m := layout.Model{Name: v.Model, Version: v.Version}
