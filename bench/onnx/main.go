@@ -152,14 +152,14 @@ func median(turns []turn, of func(turn) float64) float64 {
 // table has a line for each load and system, with the relation to the C API.
 func table(w io.Writer, rows []figure.Row) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "load\tsystem\tCPU µs\twall µs\trows/s\tCPU over direct µs\trows/s of direct\t")
+	fmt.Fprintln(t, "load\tsystem\tCPU µs\twall µs\trows/s\tCPU over direct µs\trows/s of direct\trows a CPU s of direct\t")
 	direct := map[string]float64{}
 	for i := 0; i+2 < len(rows); i += 3 {
 		cpu, wall, speed := rows[i], rows[i+1], rows[i+2]
 		if cpu.System == "direct" {
 			direct["cpu"], direct["speed"] = cpu.Value, speed.Value
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.1f\t%.0f\t%+.1f\t%.0f %%\t\n", cpu.Case, cpu.System, cpu.Value, wall.Value, speed.Value, cpu.Value-direct["cpu"], 100*speed.Value/direct["speed"])
+		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.1f\t%.0f\t%+.1f\t%.0f %%\t%.0f %%\t\n", cpu.Case, cpu.System, cpu.Value, wall.Value, speed.Value, cpu.Value-direct["cpu"], 100*speed.Value/direct["speed"], 100*direct["cpu"]/cpu.Value)
 	}
 	t.Flush()
 }

@@ -45,8 +45,8 @@ func start(ctx context.Context, dir, library, path string, file []byte) ([]named
 		m.Close()
 		return nil, err
 	}
-	bare := &ours{run: func(ctx context.Context, c *serve.Call) error { return m.Run(ctx, c.In, c.Out, c.Rows) }, end: m.Close}
-	return []named{{name: "direct", system: d}, {name: "lineshaft", system: bare}, {name: "queue", system: &ours{run: s.Run, end: s.Close}}}, nil
+	bare := &ours{run: func(ctx context.Context, c *serve.Call) error { return m.Run(ctx, c.In, c.Out, c.Rows) }, end: m.Close, workers: children()}
+	return []named{{name: "direct", system: d}, {name: "lineshaft", system: bare}, {name: "queue", system: &ours{run: s.Run, end: s.Close, workers: children()}}}, nil
 }
 
 // direct is the program in C.
@@ -99,8 +99,9 @@ func (d *direct) close() {
 
 // ours is the product's runtime.
 type ours struct {
-	run func(context.Context, *serve.Call) error
-	end func()
+	run     func(context.Context, *serve.Call) error
+	end     func()
+	workers []string
 }
 
 func (o *ours) close() { o.end() }
@@ -120,7 +121,8 @@ func (o *ours) turn(ctx context.Context, rows, callers int, length time.Duration
 	var done atomic.Int64
 	var failed atomic.Pointer[error]
 	var all sync.WaitGroup
-	begun, used := time.Now(), processor()
+	used := o.processor()
+	begun := time.Now()
 	for _, c := range calls {
 		all.Go(func() {
 			for time.Since(begun) < length {
@@ -135,7 +137,7 @@ func (o *ours) turn(ctx context.Context, rows, callers int, length time.Duration
 		})
 	}
 	all.Wait()
-	t := turn{calls: float64(done.Load()), wall: time.Since(begun), used: processor() - used}
+	t := turn{calls: float64(done.Load()), wall: time.Since(begun), used: o.processor() - used}
 	for i, v := range calls[0].Out[0].Float32s() {
 		t.sum += float64(v) * float64(i%outputs)
 	}
@@ -145,19 +147,24 @@ func (o *ours) turn(ctx context.Context, rows, callers int, length time.Duration
 	return t, nil
 }
 
-// processor is the processor time of this process and of the workers that live.
-func processor() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	d := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+// children are the processes that this one has started, but the program in C.
+func children() (pids []string) {
 	self := strconv.Itoa(os.Getpid())
 	found, _ := filepath.Glob("/proc/[0-9]*/status")
 	for _, f := range found {
 		status, _ := os.ReadFile(f)
-		if !bytes.Contains(status, []byte("\nPPid:\t"+self+"\n")) || bytes.HasPrefix(status, []byte("Name:\tdirect\n")) {
-			continue
+		if bytes.Contains(status, []byte("\nPPid:\t"+self+"\n")) && !bytes.HasPrefix(status, []byte("Name:\tdirect\n")) {
+			pids = append(pids, filepath.Base(filepath.Dir(f)))
 		}
-		tasks, _ := filepath.Glob(filepath.Join(filepath.Dir(f), "task", "*", "schedstat"))
+	}
+	return pids
+}
+
+// processor is the processor time of this process and of the workers.
+func (o *ours) processor() time.Duration {
+	var d time.Duration
+	for _, pid := range o.workers {
+		tasks, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
 		for _, s := range tasks {
 			var ns int64
 			text, _ := os.ReadFile(s)
@@ -165,5 +172,7 @@ func processor() time.Duration {
 			d += time.Duration(ns)
 		}
 	}
-	return d
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return d + time.Duration(u.Utime.Nano()+u.Stime.Nano())
 }

@@ -33,13 +33,14 @@ type Model struct {
 	size    int64
 	sig     serve.Signature
 	log     *slog.Logger
-	free    chan *lane
+	free    chan struct{} // as many as there are lanes in idle
 
 	stop   context.CancelFunc
 	ctx    context.Context
 	closed sync.WaitGroup // the supervisor, and whoever settles a lane
 
 	mu      sync.Mutex
+	idle    []*lane // the one that was used last is taken first: its memory is in the processor's cache
 	p       *process
 	down    string // why there is no worker, or ""
 	next    time.Time
@@ -95,11 +96,10 @@ func (m *Model) take(ctx context.Context) (*lane, error) {
 	const op = "onnx.Run"
 	for {
 		select {
-		case l := <-m.free:
-			if !l.p.dead.Load() {
+		case <-m.free:
+			if l := m.pop(); l != nil {
 				return l, nil
 			}
-			l.close()
 			continue
 		default:
 		}
@@ -110,11 +110,10 @@ func (m *Model) take(ctx context.Context) (*lane, error) {
 			return nil, errs.Errorf(op, errs.Unavailable, "the model's process ended: %s; it is started anew in %v", down, wait.Round(time.Second))
 		}
 		select {
-		case l := <-m.free:
-			if !l.p.dead.Load() {
+		case <-m.free:
+			if l := m.pop(); l != nil {
 				return l, nil
 			}
-			l.close()
 		case <-changed:
 		case <-m.ctx.Done():
 			return nil, errs.Errorf(op, errs.Unavailable, "the model is being taken out of service")
@@ -124,16 +123,34 @@ func (m *Model) take(ctx context.Context) (*lane, error) {
 	}
 }
 
+// pop takes a lane off the stack, for which the caller has taken one from free; nil when its worker has ended.
+func (m *Model) pop() *lane {
+	m.mu.Lock()
+	l := m.idle[len(m.idle)-1]
+	m.idle = m.idle[:len(m.idle)-1]
+	m.mu.Unlock()
+	if l.p.dead.Load() {
+		l.close()
+		return nil
+	}
+	return l
+}
+
 // put gives a lane back. There is room for twice the lanes: those of a worker that ended may still lie there.
 func (m *Model) put(l *lane) {
-	if !l.p.dead.Load() {
-		select {
-		case m.free <- l:
-			return
-		default:
-		}
+	if l.p.dead.Load() {
+		l.close()
+		return
 	}
-	l.close()
+	m.mu.Lock()
+	if len(m.idle) == cap(m.free) {
+		m.mu.Unlock()
+		l.close()
+		return
+	}
+	m.idle = append(m.idle, l)
+	m.mu.Unlock()
+	m.free <- struct{}{}
 }
 
 // supervise starts the worker anew whenever it ends, later each time it ends soon.
@@ -213,8 +230,10 @@ func (m *Model) Close() {
 	}
 	for {
 		select {
-		case l := <-m.free:
-			l.close()
+		case <-m.free:
+			if l := m.pop(); l != nil {
+				l.close()
+			}
 		default:
 			m.file.Close()
 			return

@@ -116,7 +116,7 @@ func (rt *Runtime) serve(ctx context.Context, program command, library string, f
 	}
 	m := &Model{
 		o: rt.o, program: program, library: library, file: file, size: size, log: rt.o.Log,
-		free: make(chan *lane, 2*rt.o.Lanes), changed: make(chan struct{}),
+		free: make(chan struct{}, 2*rt.o.Lanes), changed: make(chan struct{}),
 	}
 	if m.sig, err = signature(p.hello); err != nil {
 		p.end()
