@@ -37,6 +37,7 @@ type Options struct {
 	Sets       Sets       // *data.Sets
 	Code       Code       // uploaded folders
 	Services   Services   // *serve.Manager
+	Upstreams  Upstreams  // *upstream.Upstreams; nil: none
 	Fleet      Fleet      // *fleet.Fleet
 	Calendar   Calendar   // *calendar.Calendar
 	Control    Control    // *control.Runner
@@ -164,6 +165,7 @@ func (s *server) register() {
 	s.dataRoutes()
 	s.codeRoutes()
 	s.serviceRoutes()
+	s.upstreamRoutes()
 	s.releaseRoutes()
 	s.idleRoutes()
 	s.driftRoutes()

@@ -110,6 +110,9 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request, in *Change) erro
 // checkSpec looks at what a specification speaks of: it must be there, and the submitter must be allowed to use it.
 func (s *server) checkSpec(ctx context.Context, spec job.Spec) error {
 	const op = "api.checkSpec"
+	if err := s.checkServe(ctx, spec); err != nil {
+		return err
+	}
 	if spec.Kind == job.Train {
 		var cfg train.Config
 		if err := json.NewDecoder(bytes.NewReader(spec.Train)).Decode(&cfg); err != nil {

@@ -128,6 +128,7 @@ func permissions(t *testing.T, h *hall) []permission {
 
 		{"GET", "/services", "", [...]int{ok, ok, ok, ok, ok, in}},
 		{"GET", "/services/mnist", "", [...]int{ok, ok, ok, ok, ok, in}},
+		{"GET", "/upstreams", "", [...]int{ok, ok, ok, ok, ok, in}},
 		{"POST", "/services", `{"model":"mnist"}`, [...]int{ok, ok, ok, no, no, in}},
 		{"GET", "/services/mnist/release", "", [...]int{gone, gone, gone, gone, gone, in}},
 		{"PUT", "/services/mnist/release", `{"candidate":1,"percent":10}`, [...]int{400, 400, 400, no, no, in}},

@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/sched/queue"
+	"github.com/lineshaft/lineshaft/serve/upstream"
 )
 
 // Config is everything that can be set. An empty one starts: the defaults are those of Defaults. Sources, the later one
@@ -37,6 +38,8 @@ type Config struct {
 	HiGHS           string      `yaml:"highs,omitempty"`        // HiGHS's own program, beside the configuration's; the solver within when empty
 	ONNXLibrary     string      `yaml:"onnx-library,omitempty"` // ONNX Runtime's library, beside the configuration's; the installed one when empty
 	Rule            string      `yaml:"rule,omitempty"`         // file of a learned rule for the scheduler, beside the configuration's; the default when empty
+
+	Upstreams []upstream.External `yaml:"upstreams,omitempty"` // servers elsewhere, behind the serving port
 
 	Queues []queue.Queue `yaml:"queues,omitempty"` // how jobs share the hall; one queue, "default", when empty
 	Site   Site          `yaml:"site,omitempty"`   // racks, power caps, facts of nodes, windows
@@ -188,6 +191,16 @@ func (c Config) Validate() error {
 	}
 	if err := c.Site.Validate(); err != nil {
 		return errs.Errorf(op, errs.Invalid, "site.%v", err)
+	}
+	names := map[string]bool{}
+	for i, u := range c.Upstreams {
+		if err := u.Validate(); err != nil {
+			return errs.Errorf(op, errs.Invalid, "upstreams[%d]: %v", i, err)
+		}
+		if names[u.Name] {
+			return errs.Errorf(op, errs.Invalid, "upstreams[%d]: %s is there twice", i, u.Name)
+		}
+		names[u.Name] = true
 	}
 	return c.share().Validate()
 }

@@ -50,7 +50,7 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 	s := j.Spec
 	r := s.Resources
 	out := exec.Task{
-		Ref: job.TaskRef(j, t), Argv: s.Command, Env: map[string]string{}, User: j.Owner,
+		Ref: job.TaskRef(j, t), Argv: j.Argv(t), Env: map[string]string{}, User: j.Owner,
 		Limits: exec.Limits{CPU: r.CPU, Memory: r.Memory, Processes: r.Processes, Disk: r.Disk, Accelerators: t.Accelerators, Share: r.Share, Storage: r.Storage, Bandwidth: r.Bandwidth},
 		Policy: exec.Policy{Require: s.Isolation.Require, AllowLess: l.less, Spare: unasked(r)},
 		Grace:  time.Duration(s.Grace), Timeout: time.Duration(s.Timeout), Network: s.Isolation.Network != "none",
@@ -67,6 +67,9 @@ func (l *launcher) launch(ctx context.Context, j job.Job, t job.Task) (exec.Task
 		out.Env["MASTER_PORT"] = fmt.Sprint(20_000 + int64(j.ID)%10_000)
 	}
 	maps.Copy(out.Env, j.Env())
+	if t.Port != 0 {
+		out.Env["PORT"], out.Env["HOST"] = strconv.Itoa(t.Port), "127.0.0.1"
+	}
 	for _, ref := range s.Secrets {
 		value, err := l.secret(ctx, j.Owner, ref.Name)
 		if err != nil {

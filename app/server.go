@@ -36,6 +36,7 @@ import (
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
+	"github.com/lineshaft/lineshaft/serve/upstream"
 	"github.com/lineshaft/lineshaft/solve"
 	"github.com/lineshaft/lineshaft/store"
 	"github.com/lineshaft/lineshaft/store/blob"
@@ -68,7 +69,9 @@ type Server struct {
 	calendar   *calendar.Calendar
 	tasks      *local.Local
 	jobs       *job.Runner
+	stopper    *drained
 	serving    *serve.Manager
+	upstreams  *upstream.Upstreams
 	loop       *control.Runner
 	solver     *solve.Engine
 	metrics    *prometheus.Registry
@@ -189,9 +192,10 @@ func (s *Server) openJobs(ctx context.Context, opt Options) (err error) {
 	if s.solver.Built() {
 		solver = s.solver
 	}
+	s.stopper = &drained{Tasks: s.tasks, log: s.log}
 	s.jobs = job.NewRunner(job.Options{
 		Solver: solver,
-		Store:  s.db, Tasks: s.tasks, Outputs: s.tasks, Meters: s.tasks, Clock: s.clock, Log: s.log,
+		Store:  s.db, Tasks: s.stopper, Outputs: s.tasks, Meters: s.tasks, Clock: s.clock, Log: s.log,
 		Nodes: s.fleet.Nodes, Reserved: s.calendar.Reserved, Launch: l.launch, OnFinish: l.finish, Keep: s.cfg.KeepJobs, Site: site,
 	})
 	return nil
@@ -248,8 +252,11 @@ func node(f exec.Facts) fleet.Node {
 
 func (s *Server) openLoop(context.Context, Options) error {
 	s.loop = control.NewRunner(control.Options{
-		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Services: s.serving, Clock: s.clock, Log: s.log,
-		Policies: []control.Policy{control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{}), control.Defragment(control.DefragmentOptions{}), control.Release()},
+		Store: s.db, Jobs: s.jobs, Tasks: s.jobs, Services: s.serving, Scaled: s.upstreams, Clock: s.clock, Log: s.log,
+		Policies: []control.Policy{
+			control.Restart(control.RestartOptions{}), control.Grants(control.GrantsOptions{}), control.Defragment(control.DefragmentOptions{}),
+			control.Scale(control.ScaleOptions{}), control.Release(),
+		},
 	})
 	return nil
 }
@@ -314,7 +321,7 @@ func (s *Server) SignInLink(ctx context.Context) (string, error) {
 // face is the handler of the console's and the API's port, and of the owner's socket.
 func (s *Server) face(ctx context.Context) http.Handler {
 	return api.New(api.Options{
-		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Fleet: s.fleet, Calendar: s.calendar, Control: s.loop, Solver: s.solver,
+		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Upstreams: s.upstreams, Fleet: s.fleet, Calendar: s.calendar, Control: s.loop, Solver: s.solver,
 		Access: s.access, Secrets: s.secrets, Shells: s.tasks, Keys: s.rotator(), Rows: s.db,
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
@@ -358,10 +365,12 @@ func (s *Server) Run(ctx context.Context) error {
 	part("node", s.lookOften)
 	part("calendar", s.calendar.Run)
 	part("serving", s.serving.Run)
+	part("upstreams", s.upstreams.Run)
 	part("loop", s.loop.Run)
 	part("solver", s.compileSolver)
 	part("http", s.listen)
 	parts.Wait()
+	s.stopper.owned.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}

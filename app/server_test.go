@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if code, ok := local.Hidden(os.Args); ok {
 		os.Exit(code)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "as-server" {
+		asServer(os.Args[2])
+	}
 	if code, ok := trainer.Hidden(os.Args); ok {
 		os.Exit(code)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/lineshaft/lineshaft/serve/runtime"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	tfproto "github.com/lineshaft/lineshaft/serve/tfserving/proto"
+	"github.com/lineshaft/lineshaft/serve/upstream"
 	"github.com/lineshaft/lineshaft/trust/access"
 )
 
@@ -40,7 +41,12 @@ func (s *Server) openServing(context.Context, Options) error {
 		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm, References: references{s.registry},
 	})
 	s.registry.Aliased = s.serving.SyncAliases
-	for _, c := range []prometheus.Collector{s.serving.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	s.upstreams = upstream.New(upstream.Options{
+		Jobs: s.jobs, External: s.cfg.Upstreams, Clock: s.clock, Log: s.log,
+		Shadowed: func(name string) bool { _, err := s.serving.Get(name); return err == nil },
+	})
+	s.stopper.upstreams = s.upstreams
+	for _, c := range []prometheus.Collector{s.serving.Metrics(), s.upstreams.Metrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := s.metrics.Register(c); err != nil {
 			return errs.E("app.openServing", errs.Other, err)
 		}
@@ -58,13 +64,14 @@ type protocols struct {
 	registry  func(ctx context.Context) ([]model.Model, error)               // what could be served; nil: nothing else is known
 	reload    func(ctx context.Context, models []*tfproto.ModelConfig) error // nil: not offered
 	metrics   prometheus.Gatherer
+	upstreams *upstream.Upstreams // nil: no other servers
 	guard     web.Options
 }
 
 func (s *Server) protocols() protocols {
 	return protocols{
 		manager: s.serving, authorize: s.mayUse, load: s.load,
-		body: s.cfg.BodyLimit, upload: s.cfg.UploadLimit, metrics: s.metrics,
+		body: s.cfg.BodyLimit, upload: s.cfg.UploadLimit, metrics: s.metrics, upstreams: s.upstreams,
 		registry: func(ctx context.Context) ([]model.Model, error) { return s.db.ListModels(ctx, "", maxListed) },
 	}
 }
@@ -79,9 +86,19 @@ func (p protocols) kserve() kserve.Options {
 // rest is the handler of the REST port.
 func (p protocols) rest() http.Handler {
 	on := port.New(port.Options{Authorize: p.mayServe, BodyLimit: p.body, Guard: p.guard})
+	tf := tfserving.Options{Manager: p.manager, Load: p.load, UploadLimit: p.upload, Metrics: p.metrics}
+	if p.upstreams == nil {
+		return on.Handler(tfserving.On(on, tf), map[string]http.Handler{"v2": kserve.On(on, p.kserve())})
+	}
+	tf.Others = func() (out []tfserving.Other) {
+		for _, l := range p.upstreams.Listed() {
+			out = append(out, tfserving.Other(l))
+		}
+		return out
+	}
 	return on.Handler(
-		tfserving.On(on, tfserving.Options{Manager: p.manager, Load: p.load, UploadLimit: p.upload, Metrics: p.metrics}),
-		map[string]http.Handler{"v2": kserve.On(on, p.kserve())},
+		p.upstreams.Handler(on, tfserving.On(on, tf)),
+		map[string]http.Handler{"v2": p.upstreams.Handler(on, kserve.On(on, p.kserve()))},
 	)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/upstream"
 )
 
 // Mode is how far a policy may go by itself.
@@ -86,9 +87,10 @@ type Action struct {
 	Subject  string       `json:"subject"` // job/12
 	Verb     string       `json:"verb"`    // restart_task
 	Target   Target       `json:"target"`
-	Grant    *GrantChange `json:"grant,omitempty"`   // of adjust_grant
-	Moves    []job.Move   `json:"moves,omitempty"`   // of jobs that go on elsewhere
-	Release  *ReleaseMove `json:"release,omitempty"` // of a model in service
+	Grant    *GrantChange `json:"grant,omitempty"`    // of adjust_grant
+	Replicas *Replicas    `json:"replicas,omitempty"` // of set_replicas
+	Moves    []job.Move   `json:"moves,omitempty"`    // of jobs that go on elsewhere
+	Release  *ReleaseMove `json:"release,omitempty"`  // of a model in service
 	Reasons  []string     `json:"reasons"`
 	Evidence []Fact       `json:"evidence"`
 	State    ActionState  `json:"state"`
@@ -129,6 +131,7 @@ type State struct {
 	Uses        []job.Use        // of the tasks that run, as far as they are measured, by job and task
 	Relocations []job.Relocation // of running jobs, as last looked for
 	Services    []serve.Service  // models in service; nil until they are known
+	Wishes      []upstream.Wish  // how many replicas services should have, by job
 	Actions     []Action         // open ones, and closed ones as long as they matter; oldest first
 }
 

@@ -129,6 +129,10 @@ func (w *world) PutMode(_ context.Context, policy string, m control.Mode, e ...e
 
 func (w *world) Modes(context.Context) (map[string]control.Mode, error) { return w.modes, nil }
 
+func (w *world) SetReplicas(context.Context, string, job.ID, int) (job.Job, error) {
+	return job.Job{}, nil
+}
+
 func (w *world) Relocations(context.Context) ([]job.Relocation, error) { return nil, nil }
 
 func (w *world) Relocate(context.Context, string, string, []job.Move) error { return nil }

@@ -25,6 +25,8 @@ type Jobs interface {
 	Relocations(ctx context.Context) ([]job.Relocation, error)
 	// Relocate does nothing for jobs of which the given attempt is not the newest.
 	Relocate(ctx context.Context, actor, reason string, moves []job.Move) error
+	// SetReplicas does nothing where the service has as many.
+	SetReplicas(ctx context.Context, actor string, id job.ID, n int) (job.Job, error)
 	// Changed is closed when a job is next written.
 	Changed() <-chan struct{}
 }
@@ -54,6 +56,7 @@ type Options struct {
 	Jobs     Jobs
 	Tasks    Tasks
 	Services Services
+	Scaled   Scaled // may be nil
 	Policies []Policy
 	Clock    clock.Clock
 	Log      *slog.Logger
@@ -239,6 +242,9 @@ func (l *loop) tick() {
 		inputs = append(inputs, Measured{uses})
 		l.giveBack(uses)
 	}
+	if l.o.Scaled != nil {
+		inputs = append(inputs, Wished{l.o.Scaled.Wishes()})
+	}
 	if services, ok := l.served(); ok {
 		inputs = append(inputs, Served{services})
 	}
@@ -352,6 +358,10 @@ func (l *loop) apply(a Action) {
 		_, err = l.o.Jobs.RestartReplica(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt)
 	case advanceRelease, promoteRelease, rollBackRelease:
 		err = l.release(a)
+	case setReplicas:
+		if a.Replicas != nil {
+			_, err = l.o.Jobs.SetReplicas(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Replicas.To)
+		}
 	case adjustGrant:
 		if a.Grant != nil && l.o.Tasks != nil {
 			err = l.o.Tasks.AdjustGrant(l.ctx, "policy/"+a.Policy, a.Target.Job, a.Target.Task, a.Target.Attempt, a.Grant.Change)

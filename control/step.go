@@ -10,6 +10,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/event"
 	"github.com/lineshaft/lineshaft/job"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/upstream"
 )
 
 // Input is what the core is told. The types below are all there are.
@@ -24,6 +25,8 @@ type (
 	Found struct{ Relocations []job.Relocation }
 	// Served is every model in service, as it is now; not nil.
 	Served struct{ Services []serve.Service }
+	// Wished is how many replicas services should have.
+	Wished struct{ Wishes []upstream.Wish }
 	// Approved lets a proposed action go ahead.
 	Approved struct{ ID, Actor string }
 	// ModeSet changes how far a policy may go.
@@ -44,6 +47,7 @@ type (
 func (Seen) input()     {}
 func (Measured) input() {}
 func (Found) input()    {}
+func (Wished) input()   {}
 func (Served) input()   {}
 func (Approved) input() {}
 func (ModeSet) input()  {}
@@ -93,7 +97,8 @@ type Core struct {
 	uses     []job.Use
 	found    []job.Relocation
 	services []serve.Service // nil until they were first seen
-	looked   bool            // jobs were seen: before, nothing is known to be dead or alive
+	wishes   []upstream.Wish
+	looked   bool // jobs were seen: before, nothing is known to be dead or alive
 	actions  map[string]*Action
 	applying map[string]bool
 
@@ -149,6 +154,8 @@ func (c *Core) take(in Input) error {
 		c.found = in.Relocations
 	case Served:
 		c.services = in.Services
+	case Wished:
+		c.wishes = in.Wishes
 	case Approved:
 		return c.approve(in)
 	case ModeSet:
@@ -161,7 +168,7 @@ func (c *Core) take(in Input) error {
 
 // state is the policies' view.
 func (c *Core) state() State {
-	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses, Relocations: c.found, Services: c.services}
+	s := State{Now: c.now, Jobs: c.jobs, Uses: c.uses, Relocations: c.found, Services: c.services, Wishes: c.wishes}
 	for _, a := range c.ordered() {
 		s.Actions = append(s.Actions, *a)
 	}

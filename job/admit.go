@@ -38,6 +38,9 @@ func (l Limits) Admit(j Job, hall sched.Snapshot, active []Job) error {
 	if err := l.more(j.Owner, j.Spec.Array.Members(), active); err != nil {
 		return err
 	}
+	if err := sameName(j, active); err != nil {
+		return err
+	}
 	if reasons := sched.Fits(hall, j.whole()); len(reasons) > 0 {
 		return errs.Errorf(op, errs.Invalid, "the job would never fit: %s", never(reasons, len(hall.Nodes)))
 	}

@@ -235,6 +235,9 @@ func (c *Core) retry(in RetryRequested) error {
 	}
 	j.Attempt++
 	j.RetriesLeft, j.Lost, j.Reason, j.Reasons, j.Finished, j.NotBefore = j.Spec.Retries, 0, "", nil, nil, nil
+	if j.Spec.Tasks = max(1, j.Spec.Tasks); len(j.Tasks) == 0 { // a service that had no replica
+		j.Tasks = []Task{{}}
+	}
 	j.queueTasks()
 	c.jobs[j.ID] = &j
 	c.noteBy(&j, "job.retried", in.Actor)

@@ -79,6 +79,8 @@ type Spec struct {
 	Register    string    `json:"register,omitempty" yaml:"register,omitempty"` // model to register the result as
 	Isolation   Isolation `json:"isolation" yaml:"isolation,omitempty"`
 	Image       string    `json:"image,omitempty" yaml:"image,omitempty"`
+	Serve       *Serve    `json:"serve,omitempty" yaml:"serve,omitempty"` // how a service is asked
+	Scale       *Scale    `json:"scale,omitempty" yaml:"scale,omitempty"` // how its replicas follow the load
 }
 
 // Resources is what one task asks for.
@@ -197,6 +199,7 @@ type Task struct {
 	Ended     *time.Time `json:"ended,omitempty"`
 	Isolation []Feature  `json:"isolation,omitempty"`
 	Restarts  int        `json:"restarts,omitempty"` // of a service's replica
+	Port      int        `json:"port,omitempty"`     // on which it is to answer
 
 	Grant        *Grant              `json:"grant,omitempty"`        // what it may use now, where that is not what was promised
 	Accelerators []string            `json:"accelerators,omitempty"` // devices given, as the executor names them

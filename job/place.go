@@ -202,6 +202,7 @@ func (c *Core) place(j *Job, placements []sched.Placement) {
 			Index: t.Index, Attempt: t.Attempt + 1, Restarts: t.Restarts,
 			State: Starting, Node: p.Node, Accelerators: p.Accelerators, Uplink: p.Uplink,
 		}
+		t.Port = c.port(j, t, p.Node)
 		if old := t.Attempt - keepAttempts; old > 0 {
 			c.do(RemoveTask{Ref: j.ref(t.Index, old)})
 		}

@@ -63,8 +63,11 @@ func (c *Core) setReplicas(in SetReplicas) error {
 	if err != nil {
 		return err
 	}
-	if in.N < 1 || in.N > MaxTasks {
-		return errs.Errorf(op, errs.Invalid, "%d replicas are not allowed: give 1 to %d, or cancel the job", in.N, MaxTasks)
+	if few := j.Spec.few(); in.N < few || in.N > MaxTasks {
+		return errs.Errorf(op, errs.Invalid, "%d replicas are not allowed: give %d to %d, or cancel the job", in.N, few, MaxTasks)
+	}
+	if j.Spec.Serve != nil && j.Spec.Serve.Port != AutoPort && in.N > 1 {
+		return errs.Errorf(op, errs.Invalid, "job %d insists on port %s, which replicas on one machine cannot share: it has one at most", in.ID, j.Spec.Serve.Port)
 	}
 	if in.N == j.Spec.Tasks {
 		return nil

@@ -68,6 +68,16 @@ func (s Spec) Defaults() Spec {
 		r.Accelerators = cmp.Or(r.Accelerators, 1)
 	}
 	s.Isolation.Network = cmp.Or(s.Isolation.Network, "host")
+	if s.Serve != nil {
+		serve := *s.Serve
+		serve.defaults(s.Name)
+		s.Serve = &serve
+	}
+	if s.Scale != nil {
+		scale := *s.Scale
+		scale.defaults()
+		s.Scale = &scale
+	}
 	return s
 }
 
@@ -95,7 +105,7 @@ func (s Spec) Validate() error {
 	if err := id.CheckName("job", s.Name); err != nil {
 		return err
 	}
-	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.Topology.validate, s.checkTimes, s.checkArray, s.checkEnv, s.checkSecrets, s.checkRefs} {
+	for _, check := range []func() error{s.checkKind, s.checkNumbers, s.Resources.validate, s.Topology.validate, s.checkTimes, s.checkArray, s.checkEnv, s.checkSecrets, s.checkRefs, s.checkServe} {
 		if err := check(); err != nil {
 			return err
 		}

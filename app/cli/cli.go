@@ -125,7 +125,7 @@ func (e *env) commands() []commandGroup {
 			submitCommand(e), runCommand(e), jobsCommand(e), logsCommand(e), metricsCommand(e), execCommand(e), whyCommand(e), queueCommand(e), cancelCommand(e), retryCommand(e),
 		}},
 		{"Data, models and services", []*cobra.Command{
-			dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), rolloutCommand(e), rollbackCommand(e), servicesCommand(e), predictCommand(e),
+			dataCommand(e), modelsCommand(e), deployCommand(e), undeployCommand(e), rolloutCommand(e), rollbackCommand(e), servicesCommand(e), upstreamsCommand(e), predictCommand(e),
 		}},
 		{"Machines and the loop", []*cobra.Command{
 			statusCommand(e), fleetCommand(e), cordonCommand(e), uncordonCommand(e), reservationsCommand(e), policiesCommand(e), actionsCommand(e), approveCommand(e),

@@ -89,6 +89,7 @@ type Backend struct {
 type Outcome struct {
 	Latency time.Duration // until the answer began
 	Failed  bool          // by the backend's fault
+	Gone    bool          // it failed since nobody listens there: where backends are probed, the next probe says when it is back
 	Left    bool          // the caller went away, or another was faster: it says nothing of the backend
 }
 
@@ -190,9 +191,9 @@ func (b *Balancer) weight(s *state, now time.Time) float64 {
 // Pick chooses a backend and counts the request to it until Done. None of tried is chosen while there is another. It is
 // false where nobody may be asked: no backend, none of them well, or all of them with as many requests as they may have.
 func (b *Balancer) Pick(now time.Time, key string, tried []string) (id string, ok bool) {
-	may := b.candidates(now, tried)
-	if len(may) == 0 {
-		may = b.candidates(now, nil)
+	may, full := b.candidates(now, tried)
+	if len(may) == 0 && !full {
+		may, _ = b.candidates(now, nil)
 	}
 	if len(may) == 0 {
 		return "", false
@@ -217,18 +218,19 @@ func (b *Balancer) Pick(now time.Time, key string, tried []string) (id string, o
 	return s.ID, true
 }
 
-// candidates are those that may get a request.
-func (b *Balancer) candidates(now time.Time, tried []string) (may []*state) {
+// candidates are those that may get a request; full says that another may as soon as one that it has ends.
+func (b *Balancer) candidates(now time.Time, tried []string) (may []*state, full bool) {
 	for _, s := range b.all {
 		switch {
 		case !s.well || s.draining || slices.Contains(tried, s.ID):
-		case b.o.MaxInFlight > 0 && s.inFlight >= b.o.MaxInFlight:
 		case !s.until.IsZero() && (now.Before(s.until) || s.trying): // ejected, or being tried
+		case b.o.MaxInFlight > 0 && s.inFlight >= b.o.MaxInFlight:
+			full = true
 		default:
 			may = append(may, s)
 		}
 	}
-	return may
+	return may, full
 }
 
 // draw takes one by weight.
@@ -253,8 +255,12 @@ func (b *Balancer) draw(now time.Time, from []*state, not *state) *state {
 	return last
 }
 
-// near is how much better the second of two must be: below it the draw, which is by weight, decides.
-const near = 1.25
+// near is how much better the second of two must be: below it the draw, which is by weight, decides. Differences of less
+// than a network's own are none.
+const (
+	near    = 1.25
+	network = 1e-3 // seconds
+)
 
 func (b *Balancer) twoChoices(now time.Time, may []*state) *state {
 	first := b.draw(now, may, nil)
@@ -267,7 +273,7 @@ func (b *Balancer) twoChoices(now time.Time, may []*state) *state {
 
 // score is what a request is expected to take there.
 func (b *Balancer) score(s *state, now time.Time) float64 {
-	return b.latency(s, now) * (1 + float64(s.inFlight)/b.weight(s, now))
+	return (b.latency(s, now) + network) * (1 + float64(s.inFlight)/b.weight(s, now))
 }
 
 // latency is the peak-EWMA of a backend: it rises at once to what was seen and falls slowly, unasked too. Of one that
@@ -320,6 +326,10 @@ func (b *Balancer) Done(now time.Time, id string, o Outcome) {
 	if o.Failed {
 		s.failed++
 		s.failures++
+		if o.Gone && b.o.Probed {
+			s.well, s.rise = false, 0
+			return
+		}
 		if trial || s.failures >= b.o.Failures {
 			b.eject(s, now)
 		}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// budget pays for retries and hedges: each request earns a part of one, and some are free each second. What is earned
+// budget pays for retries and hedges: each request earns a part of one, and some are free each second. What is earned is
 // forgotten within ten seconds.
 type budget struct {
 	ratio, least float64

@@ -52,8 +52,15 @@ type Options struct {
 	BodyLimit   units.Bytes         // of a predict request; 0: 64 MiB
 	InFlight    units.Bytes         // of all predict bodies in memory at once; 0: eight times BodyLimit
 	UploadLimit units.Bytes         // of a model file; 0: 8 GiB
+	Others      func() []Other      // what else answers on this port, for the list of models; nil: nothing
 	Metrics     prometheus.Gatherer // nil: none
 	Guard       web.Options         // who may speak to the port at all
+}
+
+// Other is what answers under a name without being a model of the registry.
+type Other struct {
+	Name, Owner string
+	Created     int64 // Unix seconds
 }
 
 type handler struct {

@@ -140,6 +140,15 @@ func (h *handler) serveList(w http.ResponseWriter, r *http.Request) error {
 		}
 		all = append(all, listedOf(s, versions))
 	}
+	if h.o.Others != nil {
+		for _, o := range h.o.Others() {
+			if _, err := h.port.Authorize(r, "read", o.Name); err != nil {
+				refused = err
+				continue
+			}
+			all = append(all, listed{ID: o.Name, Object: "model", Created: o.Created, OwnedBy: o.Owner, Versions: []versionStatus{}})
+		}
+	}
 	if len(services) == 0 {
 		_, refused = h.port.Authorize(r, "read", "")
 	}
