@@ -17,7 +17,7 @@ const budgetSpan = 10 // seconds
 
 func (b *budget) pass(now time.Time) {
 	if b.at.IsZero() {
-		b.at, b.saved = now, b.least
+		b.at, b.saved = now, b.least*budgetSpan
 	}
 	if d := now.Sub(b.at).Seconds(); d > 0 {
 		b.saved = b.saved*math.Exp(-d/budgetSpan) + b.least*d
