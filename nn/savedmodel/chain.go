@@ -53,6 +53,13 @@ func (g *reader) find(s *scope, ref string) (value, error) {
 			if o.attrs["SrcT"].number != o.attrs["DstT"].number {
 				return value{s, o, output}, nil
 			}
+		case "IdentityN":
+			k, ok := index(output)
+			if !ok || k >= len(o.in) {
+				return value{}, bad("the node %q has no output %q", name, output)
+			}
+			ref = o.in[k]
+			continue
 		case "PartitionedCall", "StatefulPartitionedCall":
 			inner, result, err := g.enter(s, o, output)
 			if err != nil {
@@ -88,16 +95,20 @@ func (g *reader) enter(s *scope, o *operation, output string) (inner *scope, res
 			return nil, "", err
 		}
 	}
-	k := 0
-	if i := strings.LastIndexByte(output, ':'); output != "" {
-		if k, err = strconv.Atoi(output[i+1:]); err != nil || k < 0 {
-			return nil, "", bad("%q is no output of a call", output)
-		}
-	}
-	if k >= len(f.outs) {
-		return nil, "", bad("the call %q has no output %d", o.name, k)
+	k, ok := index(output)
+	if !ok || k >= len(f.outs) {
+		return nil, "", bad("the call %q has no output %q", o.name, output)
 	}
 	return inner, f.ret[f.outs[k]], nil
+}
+
+// index is the number of an output: the last part of "output:1"; the first where nothing is said.
+func index(output string) (int, bool) {
+	if output == "" {
+		return 0, true
+	}
+	k, err := strconv.Atoi(output[strings.LastIndexByte(output, ':')+1:])
+	return k, err == nil && k >= 0
 }
 
 // operand follows an input of an operation.
@@ -176,6 +187,39 @@ type found struct {
 	make     func(name string) nn.Layer
 	weights  map[string]*array
 	function string // of an activation: a Dense layer before it takes it up
+
+	// Of a rescaling; a product and the sum after it are one.
+	scale, offset float64
+}
+
+// and makes one layer of a product and the sum that follows it, where both are one.
+func (f found) and(next found) (found, bool) {
+	gamma, beta := f.weights["gamma"], next.weights["beta"]
+	switch {
+	case gamma != nil && beta != nil && f.weights["beta"] == nil && next.weights["gamma"] == nil && len(gamma.floats) == len(beta.floats):
+		return normalization(f.name, gamma, beta), true
+	case f.scale != 0 && f.offset == 0 && next.scale == 1 && next.offset != 0:
+		return rescaling(f.name, f.scale, next.offset), true
+	}
+	return f, false
+}
+
+func rescaling(name string, scale, offset float64) found {
+	return found{name: name, scale: scale, offset: offset, make: func(name string) nn.Layer { return nn.NewRescaling(name, scale, offset) }}
+}
+
+// normalization is a batch normalisation with mean 0 and variance 1: a product, a sum, or both.
+func normalization(name string, gamma, beta *array) found {
+	weights := map[string]*array{}
+	if gamma != nil {
+		weights["gamma"] = gamma
+	}
+	if beta != nil {
+		weights["beta"] = beta
+	}
+	return found{name: name, weights: weights, make: func(name string) nn.Layer {
+		return nn.NewBatchNormalization(name, nn.NormConfig{Axis: -1, Center: beta != nil, Scale: gamma != nil})
+	}}
 }
 
 // network walks from the output to the input.
@@ -208,7 +252,17 @@ func (g *reader) network() (*nn.Network, error) {
 		at = next
 	}
 	slices.Reverse(chain)
-	return build(shape[1:], chain)
+	var joined []found
+	for _, f := range chain {
+		if k := len(joined) - 1; k >= 0 {
+			if both, ok := joined[k].and(f); ok {
+				joined[k] = both
+				continue
+			}
+		}
+		joined = append(joined, f)
+	}
+	return build(shape[1:], joined)
 }
 
 // build names the layers, makes the network and fills its weights in.
@@ -358,6 +412,38 @@ func (g *reader) dense(product value, bias *array, name string) (*found, value, 
 	}, next, nil
 }
 
+// sigmoidOf says whether v is the sigmoid of x, or of x times 1, as TensorFlow writes it.
+func (g *reader) sigmoidOf(v, x value) (bool, error) {
+	if v.op.op != "Sigmoid" {
+		return false, nil
+	}
+	of, err := g.operand(v, 0)
+	if err != nil || of.op == x.op {
+		return err == nil && of.output == x.output, err
+	}
+	if of.op.op != "Mul" {
+		return false, nil
+	}
+	for i := range 2 {
+		factor, err := g.operand(of, i)
+		if err != nil {
+			return false, err
+		}
+		one, err := g.constant(factor, 0)
+		if err != nil {
+			return false, err
+		}
+		other, err := g.operand(of, 1-i)
+		if err != nil {
+			return false, err
+		}
+		if one != nil && len(one.floats) == 1 && one.floats[0] == 1 && other.op == x.op && other.output == x.output {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // affine is a sum or a product with what is fixed: a Dense layer's bias, a rescaling, or a part of a normalisation.
 func (g *reader) affine(at value, name string) (*found, value, error) {
 	x, err := g.operand(at, 0)
@@ -381,11 +467,8 @@ func (g *reader) affine(at value, name string) (*found, value, error) {
 	}
 	if fixed == nil && at.op.op == "Mul" { // x·sigmoid(x)
 		for _, pair := range [][2]value{{x, second}, {second, x}} {
-			if pair[0].op.op != "Sigmoid" {
-				continue
-			}
-			if of, err := g.operand(pair[0], 0); err == nil && of.op == pair[1].op && of.output == pair[1].output {
-				return activation(name, "silu"), pair[1], nil
+			if ok, err := g.sigmoidOf(pair[0], pair[1]); ok || err != nil {
+				return activation(name, "silu"), pair[1], err
 			}
 		}
 	}
@@ -408,23 +491,20 @@ func (g *reader) affine(at value, name string) (*found, value, error) {
 		}
 	}
 	if len(v) == 1 {
-		scale, offset := float64(v[0]), 0.0
+		f := rescaling(name, float64(v[0]), 0)
 		if sum {
-			scale, offset = 1, scale
+			f = rescaling(name, 1, float64(v[0]))
 		}
-		return &found{name: name, make: func(name string) nn.Layer { return nn.NewRescaling(name, scale, offset) }}, x, nil
+		return &f, x, nil
 	}
 	for _, d := range fixed.shape[:len(fixed.shape)-1] {
 		if d != 1 {
 			return nil, x, unsupported("the operation %s (%s) differs along other dimensions than the last", at.op.op, at.op.name)
 		}
 	}
-	// A batch normalisation with mean 0 and variance 1 is a product and a sum.
-	weights := map[string]*array{"gamma": {shape: fixed.shape, floats: v}}
+	f := normalization(name, &array{shape: fixed.shape, floats: v}, nil)
 	if sum {
-		weights = map[string]*array{"beta": weights["gamma"]}
+		f = normalization(name, nil, &array{shape: fixed.shape, floats: v})
 	}
-	return &found{name: name, weights: weights, make: func(name string) nn.Layer {
-		return nn.NewBatchNormalization(name, nn.NormConfig{Axis: -1, Center: sum, Scale: !sum})
-	}}, x, nil
+	return &f, x, nil
 }

@@ -11,12 +11,16 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/internal/pyenv"
 	"github.com/lineshaft/lineshaft/internal/testkit"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/graph"
 	"github.com/lineshaft/lineshaft/nn/savedmodel"
 )
+
+//go:embed testdata/export.py
+var exportScript string
 
 //go:embed testdata/run.py
 var runScript string
@@ -93,6 +97,46 @@ func TestEnginesTensorFlowAnswersAsTheNetworkItself(t *testing.T) {
 	for name, difference := range worst {
 		if !(difference < 1e-4) {
 			t.Errorf("%s: the answers differ by %g", name, difference)
+		}
+	}
+}
+
+func TestEnginesWhatKerasExportsIsReadWhereItsLayersAreKnown(t *testing.T) {
+	python, err := pyenv.Make(t.Context(), pyenv.Keras()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := filepath.Join(dir, "export.py")
+	if err := os.WriteFile(script, []byte(exportScript), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(python, script, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "cases.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]struct{ X, Y []float32 }
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range all {
+		m, err := savedmodel.Read(os.DirFS(filepath.Join(dir, name)))
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case name == "other":
+			if m.Network != nil || !errs.Is(m.Why, errs.Unsupported) {
+				t.Errorf("%s: %v", name, m.Why)
+			}
+		case m.Network == nil:
+			t.Errorf("%s: %v", name, m.Why)
+		default:
+			if d := differ(answer(t, m.Network, c.X, 7), c.Y); !(d < 1e-4) {
+				t.Errorf("%s: the answers differ by %g", name, d)
+			}
 		}
 	}
 }

@@ -69,6 +69,7 @@ type Options struct {
 type Registry struct {
 	o    Options
 	turn chan struct{} // held by whoever looks at the folders or changes what is to be served
+	room chan struct{} // held by the upload whose bytes are in memory
 	wake chan struct{} // look now
 	up   chan struct{} // closed when everything was looked at once
 	once sync.Once
@@ -94,7 +95,7 @@ func New(o Options) *Registry {
 	}
 	return &Registry{
 		o: o, models: map[string]*entry{},
-		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), up: make(chan struct{}),
+		turn: make(chan struct{}, 1), room: make(chan struct{}, 1), wake: make(chan struct{}, 1), up: make(chan struct{}),
 	}
 }
 

@@ -51,6 +51,12 @@ func (r *Registry) Upload(ctx context.Context, m *serve.Manager, by, name, filen
 	if err != nil {
 		return 0, err
 	}
+	select { // one after another, so that the limit of one is the limit of all
+	case r.room <- struct{}{}:
+		defer func() { <-r.room }()
+	case <-ctx.Done():
+		return 0, errs.E(op, errs.KindOf(ctx.Err()), ctx.Err())
+	}
 	b, err := io.ReadAll(io.LimitReader(body, r.o.UploadLimit+1))
 	switch {
 	case err != nil:
