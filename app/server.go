@@ -386,7 +386,7 @@ func (s *Server) listen(ctx context.Context) error {
 		func() error { return face.Serve(web.Listener(s.ports.api)) },
 		func() error { return face.Serve(web.Listener(s.ports.owner)) },
 		func() error { return rest.Serve(web.Listener(s.ports.rest)) },
-		func() error { return calls.Serve(s.ports.grpc) },
+		func() error { return calls.Serve(web.Listener(s.ports.grpc)) },
 	} {
 		go func() { ended <- serve() }()
 	}

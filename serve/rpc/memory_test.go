@@ -1,13 +1,17 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -71,10 +75,11 @@ func TestAConnectionWaitsWhileTooMuchIsHeldAndIsClosedAtLast(t *testing.T) {
 	}
 }
 
-func TestCallsAreRefusedWhileMessagesHoldTheirLimit(t *testing.T) {
-	begun, end := make(chan struct{}), make(chan struct{})
+// serveHeld serves one method, which waits for end after it has said that it has begun.
+func serveHeld(t *testing.T, m *memory, begun, end chan struct{}) string {
+	t.Helper()
 	anyone := func(context.Context, string, string, string) (string, error) { return "", nil }
-	g := New(Options{Authorize: anyone, MessageLimit: 1 << 20, InFlight: 100 << 10}, func(g grpc.ServiceRegistrar, _ Allow) {
+	g := build(Options{Authorize: anyone, MessageLimit: 1 << 20}, m, func(g grpc.ServiceRegistrar, _ Allow) {
 		g.RegisterService(&grpc.ServiceDesc{ServiceName: "test.Service", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{
 			Method("test.Service", "Hold", func(context.Context, []byte) (any, error) {
 				begun <- struct{}{}
@@ -89,24 +94,30 @@ func TestCallsAreRefusedWhileMessagesHoldTheirLimit(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(ln) }()
-	defer func() {
+	t.Cleanup(func() {
 		g.Stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-	}()
-	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+	})
+	return ln.Addr().String()
+}
+
+func TestCallsAreRefusedWhileMessagesHoldTheirLimit(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	m := &memory{limit: 100 << 10}
+	conn, err := grpc.NewClient(serveHeld(t, m, begun, end), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	hold := func() error {
-		return conn.Invoke(t.Context(), "/test.Service/Hold", &wrapperspb.BytesValue{Value: make([]byte, 120<<10)}, &wrapperspb.BytesValue{})
+	hold := func(size int) error {
+		return conn.Invoke(t.Context(), "/test.Service/Hold", &wrapperspb.BytesValue{Value: make([]byte, size)}, &wrapperspb.BytesValue{})
 	}
 	first := make(chan error, 1)
-	go func() { first <- hold() }()
+	go func() { first <- hold(120 << 10) }()
 	<-begun
-	if err := hold(); status.Code(err) != codes.ResourceExhausted {
+	if err := hold(1); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("%v", err)
 	}
 	end <- struct{}{}
@@ -117,9 +128,45 @@ func TestCallsAreRefusedWhileMessagesHoldTheirLimit(t *testing.T) {
 		<-begun
 		end <- struct{}{}
 	}()
-	for err := hold(); err != nil; err = hold() { // the first gives its memory back after it has answered
+	for err := hold(1); err != nil; err = hold(1) { // the first gives its memory back after it has answered
 		if status.Code(err) != codes.ResourceExhausted {
 			t.Fatal(err)
 		}
+	}
+	if err := hold(2 << 20); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "larger than max") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAMessageThatBreaksOffIsNotHeldForEver(t *testing.T) {
+	m := &memory{limit: 1 << 20}
+	conn, err := net.Dial("tcp", serveHeld(t, m, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var headers bytes.Buffer
+	enc := hpack.NewEncoder(&headers)
+	for _, h := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/test.Service/Hold"}, {":authority", "localhost"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		if err := enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	part := append([]byte{0, 0, 0, 0xff, 0xff}, make([]byte, 10_000)...) // of 65535 bytes
+	f := http2.NewFramer(conn, conn)
+	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(f.WriteSettings(), f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headers.Bytes(), EndHeaders: true}), f.WriteData(1, false, part))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m.held.Load() == 0 { // until it has arrived
+		time.Sleep(time.Millisecond)
+	}
+	conn.Close()
+	for m.held.Load() != 0 {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
 	}
 }

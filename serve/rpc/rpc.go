@@ -58,7 +58,11 @@ func New(o Options, services ...func(g grpc.ServiceRegistrar, allow Allow)) *grp
 	if o.InFlight == 0 {
 		o.InFlight = 8 * o.MessageLimit
 	}
-	s, held := &server{o: o}, &memory{limit: int64(o.InFlight)}
+	return build(o, &memory{limit: int64(o.InFlight)}, services...)
+}
+
+func build(o Options, held *memory, services ...func(g grpc.ServiceRegistrar, allow Allow)) *grpc.Server {
+	s := &server{o: o}
 	g := grpc.NewServer(
 		grpc.MaxRecvMsgSize(int(o.MessageLimit)),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -7,11 +7,13 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -350,4 +352,52 @@ func TestAReloadHandsTheListOverAndItsFaultStandsInTheAnswer(t *testing.T) {
 	if err := invoke(t, without, "ModelService/HandleReloadConfigRequest", list(), &tfproto.ReloadConfigResponse{}); status.Code(err) != codes.Unimplemented {
 		t.Errorf("%v", err)
 	}
+}
+
+func TestMessagesMayBeCompressed(t *testing.T) {
+	_, conn := openEchoes(t)
+	in := &tfproto.TensorProto{Dtype: tfproto.DataType_DT_FLOAT, TensorShape: shape(20_000, 3), TensorContent: make([]byte, 240_000)}
+	req := &tfproto.PredictRequest{ModelSpec: &tfproto.ModelSpec{Name: "three"}, Inputs: map[string]*tfproto.TensorProto{"x": in}}
+	for range 3 {
+		var resp tfproto.PredictResponse
+		if err := conn.Invoke(t.Context(), "/tensorflow.serving.PredictionService/Predict", req, &resp, grpc.UseCompressor("gzip")); err != nil || len(resp.GetOutputs()["y"].GetFloatVal()) != 60_000 {
+			t.Fatalf("%v, %d values", err, len(resp.GetOutputs()["y"].GetFloatVal()))
+		}
+	}
+}
+
+func TestReflectionDescribesTheServices(t *testing.T) {
+	_, conn := openEchoes(t)
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, symbol := range []string{"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "tensorflow.TensorProto"} {
+		ask := &reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: symbol}}
+		if err := stream.Send(ask); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := stream.Recv(); err != nil || len(r.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
+			t.Errorf("%s: %v %v", symbol, r, err)
+		}
+	}
+}
+
+func TestManyCallersAtOnceGetTheirOwnAnswers(t *testing.T) {
+	_, conn := openEchoes(t)
+	var callers sync.WaitGroup
+	for n := range 16 {
+		callers.Go(func() {
+			for i := range 50 {
+				want := []float32{float32(n), float32(i), 0.5}
+				in := &tfproto.TensorProto{Dtype: tfproto.DataType_DT_FLOAT, TensorShape: shape(1, 3), FloatVal: want}
+				resp, err := predictRPC(t, conn, "three", map[string]*tfproto.TensorProto{"x": in})
+				if err != nil || !slices.Equal(resp.GetOutputs()["y"].GetFloatVal(), want) {
+					t.Errorf("%v: %v %v", want, resp, err)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
