@@ -12,7 +12,7 @@
 // at last, without a pause, four fifths of it: how long until requests are answered in time again.
 //
 // swap: 32 clients ask without a pause while two versions replace each other; every answer is held against both networks
-// and must be one of theirs. Latencies of requests that were under way during a swap are compared with the others'.
+// and must be one of theirs. Phases of 2 s with one swap after the other take turns with phases without any.
 package main
 
 import (
@@ -42,7 +42,7 @@ type config struct {
 	length   time.Duration
 	rounds   int
 	clients  int
-	swaps    int
+	phases   int
 	apart    bool
 	json     bool
 	profile  string
@@ -66,7 +66,7 @@ func main() {
 	flag.DurationVar(&c.length, "length", 8*time.Second, "of each phase")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds; figures are medians")
 	flag.IntVar(&c.clients, "clients", 32, "clients at once where clients wait for answers")
-	flag.IntVar(&c.swaps, "swaps", 20, "swaps of a round")
+	flag.IntVar(&c.phases, "phases", 4, "phases of 2 s of a round with swaps, and as many without")
 	flag.BoolVar(&c.apart, "apart", true, "server and clients each on a processor of their own")
 	flag.BoolVar(&c.json, "json", false, "print one array of rows instead of a table")
 	flag.StringVar(&c.profile, "profile", "", "file for a CPU profile of the server")

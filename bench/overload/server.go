@@ -149,6 +149,26 @@ func (s *server) status(name string) float64 {
 	return 0
 }
 
+// spent is the time that the server's threads ran, and that they waited for a processor.
+func (s *server) spent() (ran, waited time.Duration) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.pid))
+	if err != nil {
+		return 0, 0
+	}
+	for _, path := range tasks {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if f := strings.Fields(string(text)); len(f) == 3 {
+			r, _ := strconv.ParseInt(f[0], 10, 64)
+			w, _ := strconv.ParseInt(f[1], 10, 64)
+			ran, waited = ran+time.Duration(r), waited+time.Duration(w)
+		}
+	}
+	return ran, waited
+}
+
 // child is the server.
 func child(text string) error {
 	var o order

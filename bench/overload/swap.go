@@ -62,30 +62,48 @@ func swap(ctx context.Context, c config, dir string, width int, progress io.Writ
 	return swapped(ctx, c, s, questions, progress)
 }
 
-// swapped asks and swaps.
+// swapped asks in phases, every other one with swaps one after the other. What disturbs the machine disturbs both alike.
 func swapped(ctx context.Context, c config, s *server, questions []asked, progress io.Writer) (map[string]float64, error) {
-	const gap = 400 * time.Millisecond
+	const phase, pause = 2 * time.Second, 50 * time.Millisecond
 	spans, faults := make([][]span, c.clients), make([]error, c.clients)
 	seen := make([][2]int, c.clients)
+	if c.profile != "" {
+		if _, err := s.control(ctx, "profile"); err != nil {
+			return nil, err
+		}
+		defer func() { _, _ = s.control(ctx, "profile?end=1") }()
+	}
 	begin := time.Now()
-	length := time.Duration(c.swaps) * 2 * gap
+	length := time.Duration(c.phases) * 2 * phase
 	var all sync.WaitGroup
 	for n := range c.clients {
 		all.Go(func() {
 			spans[n], seen[n], faults[n] = drive(ctx, s.Addr, questions, n, begin, length)
 		})
 	}
-	var swaps []span
-	for k := range c.swaps {
-		time.Sleep(gap)
-		from := time.Since(begin)
-		if _, err := s.control(ctx, fmt.Sprintf("deploy?version=%d", 2-k%2)); err != nil {
+	swapping := func(at time.Duration) bool { return at/phase%2 == 1 }
+	var swaps []time.Duration
+	var ran, waited [2]time.Duration // without and with swaps
+	r0, w0 := s.spent()
+	for at := time.Duration(0); at < length; at = time.Since(begin) {
+		time.Sleep(pause)
+		r, w := s.spent()
+		k := 0
+		if swapping(at) {
+			k = 1
+		}
+		ran[k], waited[k], r0, w0 = ran[k]+r-r0, waited[k]+w-w0, r, w
+		if !swapping(time.Since(begin)) || !swapping(at+pause) {
+			continue
+		}
+		from := time.Now()
+		if _, err := s.control(ctx, fmt.Sprintf("deploy?version=%d", 2-len(swaps)%2)); err != nil {
 			return nil, err
 		}
-		swaps = append(swaps, span{from, time.Since(begin) + 50*time.Millisecond}) // the old one is freed a little later
+		swaps = append(swaps, time.Since(from))
 	}
 	all.Wait()
-	var during, normal, lasted []time.Duration
+	var with, without []time.Duration
 	answers := [2]int{}
 	for n := range c.clients {
 		if faults[n] != nil {
@@ -93,35 +111,36 @@ func swapped(ctx context.Context, c config, s *server, questions []asked, progre
 		}
 		answers[0], answers[1] = answers[0]+seen[n][0], answers[1]+seen[n][1]
 		for _, r := range spans[n] {
-			if r.from < gap/2 {
-				continue // warming up
-			}
-			if slices.ContainsFunc(swaps, func(w span) bool { return r.from < w.to && r.to > w.from }) {
-				during = append(during, r.to-r.from)
-			} else {
-				normal = append(normal, r.to-r.from)
+			switch {
+			case r.from < phase/4: // warming up
+			case swapping(r.from) || swapping(r.to):
+				with = append(with, r.to-r.from)
+			default:
+				without = append(without, r.to-r.from)
 			}
 		}
-	}
-	for _, w := range swaps {
-		lasted = append(lasted, w.to-w.from-50*time.Millisecond)
-	}
-	ms := func(all []time.Duration, p float64) float64 {
-		slices.Sort(all)
-		if len(all) == 0 {
-			return 0
-		}
-		return float64(all[int(p*float64(len(all)-1))].Microseconds()) / 1000
 	}
 	out := map[string]float64{
-		"requests count": float64(answers[0] + answers[1]), "failed count": 0, "mixed count": 0,
-		"of_the_first_version share": float64(answers[0]) / float64(answers[0]+answers[1]), "deploy_p50 ms": ms(lasted, 0.5),
-		"normal_p50 ms": ms(normal, 0.5), "normal_p99 ms": ms(normal, 0.99), "swap_p50 ms": ms(during, 0.5), "swap_p99 ms": ms(during, 0.99),
-		"swap_p99_of_normal ×": ms(during, 0.99) / ms(normal, 0.99), "requests_during_swaps count": float64(len(during)),
+		"requests count": float64(answers[0] + answers[1]), "failed count": 0, "mixed count": 0, "swaps count": float64(len(swaps)),
+		"of_the_first_version share": float64(answers[0]) / float64(answers[0]+answers[1]), "deploy_p50 ms": at(swaps, 0.5),
+		"p50 ms": at(without, 0.5), "p99 ms": at(without, 0.99), "p50_swapping ms": at(with, 0.5), "p99_swapping ms": at(with, 0.99),
+		"p99_of_normal ×": at(with, 0.99) / at(without, 0.99), "throughput_of_normal ×": float64(len(with)) / float64(len(without)) * 7 / 8,
 	}
-	fmt.Fprintf(progress, "swap: %d answers (%d, %d), %d during %d swaps of %.1f ms: p99 %.2f ms, else %.2f ms\n",
-		answers[0]+answers[1], answers[0], answers[1], len(during), c.swaps, out["deploy_p50 ms"], out["swap_p99 ms"], out["normal_p99 ms"])
+	fmt.Fprintf(progress, "the server ran %v and waited %v without swaps, %v and %v with them: %v and %v a request\n",
+		ran[0].Round(time.Millisecond), waited[0].Round(time.Millisecond), ran[1].Round(time.Millisecond), waited[1].Round(time.Millisecond),
+		ran[0]/time.Duration(max(1, len(without)*8/7)), ran[1]/time.Duration(max(1, len(with))))
+	fmt.Fprintf(progress, "%d answers (%d, %d), %d swaps of %.1f ms: p99 %.2f ms with, %.2f ms without them; p50 %.2f and %.2f\n",
+		answers[0]+answers[1], answers[0], answers[1], len(swaps), out["deploy_p50 ms"], out["p99_swapping ms"], out["p99 ms"], out["p50_swapping ms"], out["p50 ms"])
 	return out, ctx.Err()
+}
+
+// at is a percentile in milliseconds.
+func at(all []time.Duration, p float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return float64(all[int(p*float64(len(all)-1))].Microseconds()) / 1000
 }
 
 // drive is one client; an answer that is neither version's is an error.

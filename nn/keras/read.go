@@ -149,15 +149,7 @@ func fill(p *nn.Param, o hdf5.Object, layer string) error {
 			return bad("weight %q of layer %q has shape %v and needs %v", p.Name, layer, d.Dims, p.Shape)
 		}
 	}
-	values, err := d.Floats()
-	if err != nil {
-		return err
-	}
-	if len(values) != len(p.Value) {
-		return bad("weight %q of layer %q has %d numbers and needs %d", p.Name, layer, len(values), len(p.Value))
-	}
-	p.Value = values
-	return nil
+	return d.Read(p.Value)
 }
 
 func readArchive(r io.ReaderAt, size int64) (*Model, error) {

@@ -2,7 +2,8 @@ package kernel
 
 import (
 	"math"
-	"runtime"
+
+	"github.com/lineshaft/lineshaft/internal/turn"
 )
 
 // Form is how weights are kept to answer with.
@@ -35,22 +36,23 @@ type Weights struct {
 func (s *Set) NewWeights(k, n int, b, bias []float32) *Weights {
 	w := s.weights(k, n, Float32, bias)
 	w.panels = s.NewPanels(k, n)
-	// A few panels at a time: models are packed beside requests that are being answered.
-	for j := range s.PanelCount(n) {
-		w.panels.Pack(b, n, j, j+1)
-		runtime.Gosched()
+	// A part at a time: models are packed beside requests that are being answered.
+	count := s.PanelCount(n)
+	step := max(1, turn.Bytes/4/max(1, k*s.NR))
+	for lo := 0; lo < count; lo += step {
+		w.panels.Pack(b, n, lo, min(lo+step, count))
+		turn.Pass()
 	}
-	for lo := 0; lo < k; lo += splitAtOnce {
-		s.Split(w.panels, lo, min(lo+splitAtOnce, k))
-		runtime.Gosched()
+	step = max(2, turn.Bytes/4/max(1, n)) &^ 1
+	for lo := 0; lo < k; lo += step {
+		s.Split(w.panels, lo, min(lo+step, k))
+		turn.Pass()
 	}
 	for _, v := range b {
 		w.full = w.full || v-v != 0
 	}
 	return w
 }
-
-const splitAtOnce = 64 // rows
 
 func (s *Set) weights(k, n int, form Form, bias []float32) *Weights {
 	w := &Weights{K: k, N: n, Form: form, bias: make([]float32, pad(s.PanelCount(n)*s.NR, lanes))}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lineshaft/lineshaft/internal/turn"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn"
 	"github.com/lineshaft/lineshaft/nn/keras"
@@ -84,16 +85,13 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 		if err := s.ctx.Err(); err != nil {
 			return n, err
 		}
-		k, err := s.r.ReadAt(p[n:min(len(p), n+readAtOnce)], off+int64(n))
+		k, err := s.r.ReadAt(p[n:min(len(p), n+turn.Bytes)], off+int64(n))
 		if n += k; n == len(p) || err != nil {
 			return n, err
 		}
-		goruntime.Gosched()
+		turn.Pass()
 	}
 }
-
-// readAtOnce is how much is read, and opened from its seal, before requests get the processor.
-const readAtOnce = 128 << 10
 
 // Serve answers with a network that is in memory. The network is the runtime's from then on.
 func (rt *Runtime) Serve(net *nn.Network) (*batch.Batcher, error) {

@@ -57,10 +57,26 @@ func (f *file) bytes(at, n uint64) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, n)
-	if _, err := f.r.ReadAt(b, int64(at)); err != nil && !(err == io.EOF && n == 0) {
-		return nil, errs.E("hdf5.Open", errs.KindOf(err), err)
+	return b, f.fill(b, at)
+}
+
+// read reads what lies at an address to b.
+func (f *file) read(b []byte, at uint64) error {
+	n := uint64(len(b))
+	if at > f.size || n > f.size-at {
+		return bad("%d bytes at %d lie outside its %d bytes", n, at, f.size)
 	}
-	return b, nil
+	if err := f.charge(n); err != nil {
+		return err
+	}
+	return f.fill(b, at)
+}
+
+func (f *file) fill(b []byte, at uint64) error {
+	if _, err := f.r.ReadAt(b, int64(at)); err != nil && !(err == io.EOF && len(b) == 0) {
+		return errs.E("hdf5.Open", errs.KindOf(err), err)
+	}
+	return nil
 }
 
 // charge takes what n bytes cost from the budget.
