@@ -61,16 +61,24 @@ func overload(ctx context.Context, c config, dir string, progress io.Writer) (ma
 	}
 	l := &openLoop{addr: s.Addr, requests: requests, deadline: c.deadline}
 	defer l.close()
+	offer := func(times float64) (samples []sample, ran time.Duration, err error) {
+		before, _ := s.spent()
+		samples, err = l.run(ctx, rng, able*times, c.length)
+		after, _ := s.spent()
+		return samples, after - before, err
+	}
 	out := map[string]float64{"capacity 1/s": able}
-	peak := 0.0
+	peak, share := 0.0, 0.0
 	for _, times := range []float64{0.8, 0.9, 1, 1.1} {
-		samples, err := l.run(ctx, rng, able*times, c.length)
+		samples, ran, err := offer(times)
 		if err != nil {
 			return nil, err
 		}
 		t := count(samples, c.deadline, c.length)
-		fmt.Fprintf(progress, "%.1f × %.0f/s: %.0f/s in time, %d refused, %d late\n", times, able, t.rate, t.shed, t.late)
-		peak = max(peak, t.rate)
+		each := float64(t.good) / ran.Seconds()
+		fmt.Fprintf(progress, "%.1f × %.0f/s: %.0f/s in time, %d refused, %d late; %.2f s of the processor, %.0f in time for each\n",
+			times, able, t.rate, t.shed, t.late, ran.Seconds(), each)
+		peak, share = max(peak, t.rate), max(share, each)
 	}
 	before := s.status("VmRSS")
 	if c.profile != "" {
@@ -78,7 +86,7 @@ func overload(ctx context.Context, c config, dir string, progress io.Writer) (ma
 			return nil, err
 		}
 	}
-	samples, err := l.run(ctx, rng, able*c.times, c.length)
+	samples, ran, err := offer(c.times)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +97,7 @@ func overload(ctx context.Context, c config, dir string, progress io.Writer) (ma
 	}
 	over := count(samples, c.deadline, c.length)
 	after := s.status("VmHWM")
-	samples, err = l.run(ctx, rng, able*0.8, c.length)
+	samples, _, err = offer(0.8)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +106,14 @@ func overload(ctx context.Context, c config, dir string, progress io.Writer) (ma
 	if err != nil {
 		return nil, err
 	}
+	each := float64(over.good) / ran.Seconds()
+	fmt.Fprintf(progress, "%.2f s of the processor, %.0f in time for each, %.3f of the best before\n", ran.Seconds(), each, each/share)
 	fmt.Fprintf(progress, "%.0f ×: %.0f/s in time (%.3f of the peak of %.0f), %d refused, %d late; %.0f MiB, before %.0f; back after %v\n%s",
 		c.times, over.rate, over.rate/peak, peak, over.shed, over.late, after, before, back, queue)
 	out["peak_goodput 1/s"] = peak
 	out["goodput_at_overload 1/s"] = over.rate
 	out["goodput_of_peak share"] = over.rate / peak
+	out["goodput_by_processor_time_of_peak share"] = each / share
 	out["late_at_overload share"] = float64(over.late) / float64(max(1, over.good+over.shed+over.late))
 	out["memory_before MiB"], out["memory_highest MiB"] = before, after
 	out["recovery s"] = back.Seconds()
