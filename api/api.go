@@ -51,6 +51,9 @@ type Options struct {
 	// Predict answers a request of TensorFlow Serving's REST API; tfserving.Predict does.
 	Predict func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error)
 
+	// Requests reads the log of requests; nil where none is kept.
+	Requests Requests
+
 	// Convert writes the model that r holds in another format.
 	Convert func(w io.Writer, to model.Format, r io.ReaderAt, size int64) error
 
@@ -169,6 +172,7 @@ func (s *server) register() {
 	s.releaseRoutes()
 	s.idleRoutes()
 	s.driftRoutes()
+	s.requestRoutes()
 	s.attachmentRoutes()
 	s.batchingRoutes()
 	s.fleetRoutes()

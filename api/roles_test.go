@@ -133,6 +133,7 @@ func permissions(t *testing.T, h *hall) []permission {
 		{"GET", "/services/mnist/release", "", [...]int{gone, gone, gone, gone, gone, in}},
 		{"PUT", "/services/mnist/release", `{"candidate":1,"percent":10}`, [...]int{400, 400, 400, no, no, in}},
 		{"DELETE", "/services/mnist/release", "", [...]int{gone, gone, gone, no, no, in}},
+		{"GET", "/services/mnist/log", "", [...]int{409, no, no, no, no, in}},
 		{"POST", "/services/mnist/reference", `{}`, [...]int{ok, ok, ok, no, no, in}},
 		{"PUT", "/services/mnist/idle", `{"after":"5m"}`, [...]int{ok, ok, ok, no, no, in}},
 		{"PUT", "/services/mnist/batching", `{"max_rows":8,"slo":"100ms"}`, [...]int{ok, ok, ok, no, no, in}},

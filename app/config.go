@@ -24,20 +24,23 @@ import (
 // winning: the defaults, the file (--config, or config.yaml in the data folder), the environment (LINESHAFT_ and the key
 // in upper case with '_' for '-'), the flags.
 type Config struct {
-	Data            string      `yaml:"data"`                   // folder of everything that is kept
-	Listen          string      `yaml:"listen"`                 // console and API
-	ServeListen     string      `yaml:"serve-listen"`           // serving, REST
-	ServeGRPCListen string      `yaml:"serve-grpc-listen"`      // serving, gRPC
-	UploadLimit     units.Bytes `yaml:"upload-limit"`           // largest model, data set or code folder
-	BodyLimit       units.Bytes `yaml:"body-limit"`             // largest request of the API and of a prediction
-	DiskReserve     units.Bytes `yaml:"disk-reserve"`           // uploads stop when less than this is free
-	ServeMemory     units.Bytes `yaml:"serve-memory"`           // models in service hold no more together; half of the machine's when 0
-	KeepJobs        int         `yaml:"keep-jobs"`              // of so many ended jobs logs and files are kept; the records of all
-	TaskRead        []string    `yaml:"task-read"`              // folders that tasks may read beside the system's, such as an environment of Python
-	AllowLess       bool        `yaml:"allow-less"`             // start tasks although an isolation feature cannot be enforced
-	HiGHS           string      `yaml:"highs,omitempty"`        // HiGHS's own program, beside the configuration's; the solver within when empty
-	ONNXLibrary     string      `yaml:"onnx-library,omitempty"` // ONNX Runtime's library, beside the configuration's; the installed one when empty
-	Rule            string      `yaml:"rule,omitempty"`         // file of a learned rule for the scheduler, beside the configuration's; the default when empty
+	Data            string      `yaml:"data"`                       // folder of everything that is kept
+	Listen          string      `yaml:"listen"`                     // console and API
+	ServeListen     string      `yaml:"serve-listen"`               // serving, REST
+	ServeGRPCListen string      `yaml:"serve-grpc-listen"`          // serving, gRPC
+	UploadLimit     units.Bytes `yaml:"upload-limit"`               // largest model, data set or code folder
+	BodyLimit       units.Bytes `yaml:"body-limit"`                 // largest request of the API and of a prediction
+	DiskReserve     units.Bytes `yaml:"disk-reserve"`               // uploads stop when less than this is free
+	ServeMemory     units.Bytes `yaml:"serve-memory"`               // models in service hold no more together; half of the machine's when 0
+	RequestLog      float64     `yaml:"request-log,omitempty"`      // part of the requests to models that is kept, sealed, for who may read it; none when 0
+	RequestLogSize  units.Bytes `yaml:"request-log-size,omitempty"` // of all of them together, the oldest go first; 1 GiB when 0
+	RequestLogDays  int         `yaml:"request-log-days,omitempty"` // that one is kept; 7 when 0
+	KeepJobs        int         `yaml:"keep-jobs"`                  // of so many ended jobs logs and files are kept; the records of all
+	TaskRead        []string    `yaml:"task-read"`                  // folders that tasks may read beside the system's, such as an environment of Python
+	AllowLess       bool        `yaml:"allow-less"`                 // start tasks although an isolation feature cannot be enforced
+	HiGHS           string      `yaml:"highs,omitempty"`            // HiGHS's own program, beside the configuration's; the solver within when empty
+	ONNXLibrary     string      `yaml:"onnx-library,omitempty"`     // ONNX Runtime's library, beside the configuration's; the installed one when empty
+	Rule            string      `yaml:"rule,omitempty"`             // file of a learned rule for the scheduler, beside the configuration's; the default when empty
 
 	Upstreams []upstream.External `yaml:"upstreams,omitempty"` // servers elsewhere, behind the serving port
 

@@ -35,6 +35,7 @@ import (
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/sched"
 	"github.com/lineshaft/lineshaft/serve"
+	"github.com/lineshaft/lineshaft/serve/requestlog"
 	"github.com/lineshaft/lineshaft/serve/tfserving"
 	"github.com/lineshaft/lineshaft/serve/upstream"
 	"github.com/lineshaft/lineshaft/solve"
@@ -72,6 +73,7 @@ type Server struct {
 	stopper    *drained
 	serving    *serve.Manager
 	upstreams  *upstream.Upstreams
+	requests   *requestlog.Log // nil where none is kept
 	loop       *control.Runner
 	solver     *solve.Engine
 	metrics    *prometheus.Registry
@@ -320,8 +322,13 @@ func (s *Server) SignInLink(ctx context.Context) (string, error) {
 
 // face is the handler of the console's and the API's port, and of the owner's socket.
 func (s *Server) face(ctx context.Context) http.Handler {
+	var requests api.Requests // an interface that holds a nil log is not nil
+	if s.requests != nil {
+		requests = s.requests
+	}
 	return api.New(api.Options{
-		Jobs: s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Upstreams: s.upstreams, Fleet: s.fleet, Calendar: s.calendar, Control: s.loop, Solver: s.solver,
+		Requests: requests,
+		Jobs:     s.jobs, Models: s.registry, Sets: s.sets, Code: s.code, Services: s.serving, Upstreams: s.upstreams, Fleet: s.fleet, Calendar: s.calendar, Control: s.loop, Solver: s.solver,
 		Access: s.access, Secrets: s.secrets, Shells: s.tasks, Keys: s.rotator(), Rows: s.db,
 		Predict: func(ctx context.Context, model string, version int64, label string, body []byte) ([]byte, error) {
 			return tfserving.Predict(ctx, s.serving, model, version, label, body, nil)
@@ -366,6 +373,9 @@ func (s *Server) Run(ctx context.Context) error {
 	part("calendar", s.calendar.Run)
 	part("serving", s.serving.Run)
 	part("upstreams", s.upstreams.Run)
+	if s.requests != nil {
+		part("request log", s.requests.Run)
+	}
 	part("loop", s.loop.Run)
 	part("solver", s.compileSolver)
 	part("http", s.listen)

@@ -30,15 +30,19 @@ import (
 	"github.com/lineshaft/lineshaft/trust/access"
 )
 
-func (s *Server) openServing(context.Context, Options) error {
+func (s *Server) openServing(ctx context.Context, _ Options) error {
 	limit := s.cfg.ServeMemory
 	if limit == 0 {
 		for _, n := range s.fleet.Nodes() { // this machine
 			limit = n.Memory / 2
 		}
 	}
+	var err error
+	if s.requests, err = s.openRequests(ctx); err != nil {
+		return err
+	}
 	s.serving = serve.New(serve.Options{
-		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm, References: references{s.registry},
+		Store: s.db, Models: s.registry, Runtime: runtimes(s.cfg.ONNX(limit, s.log), runtime.Options{Cores: batch.NewCores(0)}), Clock: s.clock, Log: s.log, MemoryLimit: limit, Warm: s.warm, References: references{s.registry}, Requests: s.requests,
 	})
 	s.registry.Aliased = s.serving.SyncAliases
 	s.upstreams = upstream.New(upstream.Options{

@@ -315,7 +315,7 @@ func (m *Manager) reconcile(s *service) {
 		next.why = s.reason()
 	}
 	s.routes.Store(next)
-	s.tap()
+	s.tap(m.o.Requests)
 	s.retire(m, keep)
 	m.changed(s)
 }

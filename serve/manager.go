@@ -17,6 +17,7 @@ import (
 	"github.com/lineshaft/lineshaft/internal/units"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/serve/release"
+	"github.com/lineshaft/lineshaft/serve/requestlog"
 )
 
 const (
@@ -47,6 +48,8 @@ type Options struct {
 	Warm func(ctx context.Context, v model.Version, l Lease) error
 	// References keeps how the data of versions was distributed, to watch for drift from it. Nil watches for none.
 	References References
+	// Requests keeps a sample of what is asked and answered. Nil keeps none.
+	Requests *requestlog.Log
 	// Tick is how often rates are sampled and failed loads looked at; 0 means 5 s.
 	Tick time.Duration
 }

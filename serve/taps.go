@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lineshaft/lineshaft/serve/drift"
+	"github.com/lineshaft/lineshaft/serve/requestlog"
 )
 
 // taps see what a version was asked and what it answered, each by its own sample. They are called where the request is
@@ -12,10 +13,12 @@ import (
 type taps struct {
 	shadow *shadow
 	watch  *drift.Watch
+	log    *requestlog.Log
+	i      *instance
 }
 
 // any reports whether somebody looks.
-func (t *taps) any() bool { return t.shadow != nil || t.watch != nil }
+func (t *taps) any() bool { return t.shadow != nil || t.watch != nil || t.log != nil }
 
 // Run holds a call against the signature and computes it.
 func (l Lease) Run(ctx context.Context, c *Call) error {
@@ -46,12 +49,31 @@ func (t *taps) see(c *Call, start time.Time, took time.Duration, err error) {
 	if t.watch != nil && err == nil {
 		t.watch.Add(start.Add(took), c.In, c.Out, c.Rows)
 	}
+	if t.log != nil && t.log.Take() {
+		t.keep(c, start, took, err)
+	}
+}
+
+// keep copies a request for the log.
+func (t *taps) keep(c *Call, start time.Time, took time.Duration, err error) {
+	sig := t.i.serves().Signature()
+	in, ok := t.log.Copy(c.In, names(sig.Inputs))
+	if !ok {
+		return
+	}
+	e := requestlog.Entry{Time: start, Model: t.i.version.Model, Version: t.i.version.Version, TookMs: took.Seconds() * 1e3, In: in}
+	if err != nil {
+		e.Error = err.Error()
+	} else if e.Out, ok = t.log.Copy(c.Out, names(sig.Outputs)); !ok {
+		return
+	}
+	t.log.Add(e)
 }
 
 // tap has each live version seen by those who are to see it; s.change is held.
-func (s *service) tap() {
+func (s *service) tap(log *requestlog.Log) {
 	for n, i := range s.live {
-		t := &taps{watch: i.watch.Load()}
+		t := &taps{watch: i.watch.Load(), log: log, i: i}
 		if r := s.record.Release; r != nil && s.rollout != nil && n == r.Stable {
 			t.shadow = s.rollout.shadow
 		}

@@ -106,7 +106,7 @@ func TestEveryCommandSaysWhatItIsForAndWhatItTakes(t *testing.T) {
 
 func TestWhatChangesThingsCanBeTriedFirst(t *testing.T) {
 	reading := map[string]bool{
-		"list": true, "show": true, "print": true, "verify": true, "export": true, "convert": true, "link": true, "up": true, "serve": true, "exec": true, "logs": true,
+		"list": true, "show": true, "print": true, "verify": true, "export": true, "convert": true, "link": true, "up": true, "serve": true, "exec": true, "logs": true, "log": true,
 		"why": true, "queue": true, "metrics": true, "predict": true, "status": true, "fleet": true, "upstreams": true, "actions": true, "doctor": true, "completion": true, "version": true, "help": true, "solve": true, "replay": true, "learn": true, "judge": true,
 	}
 	walk(newRoot(t), func(c *cobra.Command) {

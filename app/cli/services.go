@@ -40,7 +40,7 @@ func servicesCommand(e *env) *cobra.Command {
 			return e.show(s, func(w io.Writer) { e.serviceDetails(w, s) })
 		},
 	}
-	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show, batchingCommand(e), idleCommand(e), driftCommand(e))
+	return group(&cobra.Command{Use: "services [MODEL]", Short: "List the models in service, or show one", Aliases: []string{"service"}}, list, show, batchingCommand(e), idleCommand(e), driftCommand(e), requestsCommand(e))
 }
 
 func versionsText(s serve.Service) string {

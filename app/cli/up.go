@@ -11,7 +11,7 @@ import (
 
 // upKeys are the keys of the configuration that `up` takes as flags.
 func upKeys() []string {
-	return []string{"listen", "serve-listen", "serve-grpc-listen", "upload-limit", "body-limit", "disk-reserve", "serve-memory", "keep-jobs", "allow-less", "rule", "highs", "onnx-library"}
+	return []string{"listen", "serve-listen", "serve-grpc-listen", "upload-limit", "body-limit", "disk-reserve", "serve-memory", "keep-jobs", "allow-less", "request-log", "rule", "highs", "onnx-library"}
 }
 
 func upCommand(e *env) *cobra.Command {
@@ -50,6 +50,7 @@ keeps it sealed, serves it, and asks it ten digits. Killed and started again it 
 	f.String("upload-limit", "", "largest `size` of a model, data set or code folder (default 8GiB)")
 	f.String("body-limit", "", "largest `size` of a request or prediction (default 64MiB)")
 	f.String("keep-jobs", "", "keep logs and files of so `many` ended jobs (default 1000)")
+	f.String("request-log", "", "`part` of the requests to models that is kept, sealed, such as 0.01 (default none)")
 	f.String("serve-memory", "", "`size` that models in service hold together at most (default half of the memory)")
 	f.String("disk-reserve", "", "stop uploads when less than this `size` is free (default 256MiB)")
 	f.String("allow-less", "", "`true` starts tasks although some isolation cannot be enforced here (default false)")

@@ -22,6 +22,7 @@
 //	service   list read                                   any    any        any     any
 //	service   create update delete load deploy            any    any        -       -
 //	service   predict                                     any    any        -       any
+//	service   log                                         any    -          -       -
 //	node      list read                                   any    any        any     -
 //	node      cordon                                      any    -          -       -
 //	reservation  list read                               any    any        any     -
@@ -43,6 +44,7 @@
 //	events    read                                        any    any        any     -
 //
 // With the server's demonstration, and only then, anonymous callers may load, predict and read on model and service.
+// To log is to read what a model was asked and answered, where that is kept.
 // To read a secret is to see its name, and to use it in a job; no role shows its value. To update a job is to retry it or
 // to change its replicas; to update a model is to move its aliases.
 //
@@ -113,6 +115,7 @@ var Rights = [...]Right{
 	{"service", words("list read"), Any, Any, Any, Any},
 	{"service", words("create update delete load deploy"), Any, Any, None, None},
 	{"service", words("predict"), Any, Any, None, Any},
+	{"service", words("log"), Any, None, None, None},
 	{"node", words("list read"), Any, Any, Any, None},
 	{"node", words("cordon"), Any, None, None, None},
 	{"reservation", words("list read"), Any, Any, Any, None},
