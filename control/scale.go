@@ -101,7 +101,7 @@ func (c scaling) verify(s State, a Action) (ActionState, string) {
 		return c.needed(s, j, a)
 	}
 	if j.Spec.Tasks != a.Replicas.To {
-		return Verified, fmt.Sprintf("overtaken: it is to have %d replicas by now", j.Spec.Tasks)
+		return Verified, fmt.Sprintf("overtaken: another number, %d, is wanted by now", j.Spec.Tasks)
 	}
 	up, live := 0, 0
 	for _, t := range j.Tasks {

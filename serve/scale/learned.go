@@ -7,6 +7,9 @@ import (
 // sharpness is by which part of the least cost another way may cost more for its word to count 1/e as much.
 const sharpness = 0.125
 
+// reluctance is how far below a number of replicas the mean must be for one to go, less a half.
+const reluctance = 0.25
+
 // learned is the rule that runs many ways beside each other.
 type learned struct {
 	o    Options
@@ -37,6 +40,9 @@ func (l *learned) wish(t *traffic, o Observation, span float64) Decision {
 		stable.rate, t.service, l.o.Stable, stable.load, l.best.burst, burst.load)
 	mean, low, high := l.mean()
 	d.Replicas = int(math.Round(mean))
+	if d.Replicas < o.Replicas {
+		d.Replicas = min(o.Replicas, ceil(mean-reluctance)) // what swings about a half starts nothing
+	}
 	d.say("ways to scale that would have cost least of late want %d to %d (the cheapest %d: room of %g√load, kept for %v): %s",
 		low, high, l.best.replicas, l.best.beta, l.best.hold, replicas(d.Replicas))
 	if n := l.best.drain(l.o, t, o, burst.load); n > d.Replicas {
