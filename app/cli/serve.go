@@ -46,6 +46,8 @@ func without() map[string]string {
 		"num_tflite_interpreters_per_pool":            saved,
 		"enable_signature_method_name_check":          saved,
 		"xla_cpu_compilation_enabled":                 session,
+		"xla_gpu_compilation_enabled":                 session,
+		"enable_serialization_as_tensor_content":      "the form of answers is not chosen here",
 		"enable_profiler":                             "TensorBoard cannot profile this server",
 		"thread_pool_factory_config_file":             threads,
 		"mixed_precision":                             "weights are as their file has them",
@@ -127,6 +129,9 @@ otherwise, which needs --ssl_config_file: nobody has an account here.`,
 				return err
 			}
 			o.ONNX = c.ONNX(0, nil)
+			if o.Retries == 0 {
+				o.Retries = -1 // tried once, and not again
+			}
 			return app.Serve(cmd.Context(), o)
 		},
 	}

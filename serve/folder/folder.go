@@ -59,7 +59,7 @@ type Options struct {
 	Log   *slog.Logger // nil: none
 	// Poll is how often the folders are looked at. Zero or less looks once, and until what lies there has rested.
 	Poll time.Duration
-	// Retries is how often a version that could not be loaded is tried again while its file stays the same; zero: 5.
+	// Retries is how often a version that could not be loaded is tried again while its file stays the same; zero: 5, less: never.
 	Retries int
 	// UploadLimit is the largest file that Upload takes, in bytes; zero: 1 GiB.
 	UploadLimit int64
@@ -87,7 +87,7 @@ func New(o Options) *Registry {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Retries <= 0 {
+	if o.Retries == 0 {
 		o.Retries = 5
 	}
 	if o.UploadLimit <= 0 {
