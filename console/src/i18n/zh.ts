@@ -41,6 +41,7 @@ export const zh: Plural = {
   'event.job.finish_delayed': '作业收尾延迟', 'event.job.task_started': '任务已开始', 'event.job.task_ended': '任务已结束', 'event.job.scaled': '副本数已变更',
   'event.job.replica_died': '副本异常退出', 'event.job.replica_restarted': '副本已重启', 'event.job.replica_stopped': '副本已停止', 'event.job.grant_adjusted': '配给已调整',
   'event.model.registered': '模型版本已登记', 'event.model.exported': '模型已导出', 'event.model.aliased': '别名已设置', 'event.model.unaliased': '别名已移除',
+  'event.service.release_began': '发布已开始', 'event.service.release_changed': '发布分流已调整', 'event.service.release_ended': '发布已结束', 'event.service.drift': '发现数据漂移', 'event.service.drift_ended': '数据漂移已消失', 'event.service.log_read': '请求日志被读取', 'event.service.idle': '空闲卸载时间已设置', 'event.model.warmup_set': '预热请求已保存', 'event.model.warmup_removed': '预热请求已删除', 'event.model.reference_set': '漂移参考分布已保存',
   'event.service.deployed': '模型已部署', 'event.service.undeployed': '模型已下线', 'event.service.added': '服务新增版本', 'event.service.changed': '服务已变更', 'event.service.batching': '批处理设置已变更',
   'event.service.failed': '版本加载失败', 'event.service.removed': '版本已撤出服务',
   'event.data.imported': '数据集已导入', 'event.code.uploaded': '代码已上传', 'event.node.cordoned': '节点已停止调度', 'event.node.uncordoned': '节点已恢复调度', 'event.policy.mode_set': '策略模式已设置',
