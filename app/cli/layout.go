@@ -11,7 +11,6 @@ import (
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/model"
 	"github.com/lineshaft/lineshaft/nn/keras"
-	compact "github.com/lineshaft/lineshaft/nn/packed"
 	"github.com/lineshaft/lineshaft/serve/layout"
 )
 
@@ -45,8 +44,6 @@ func (e *env) exportLayout(ctx context.Context, ref, kind, dir string) error {
 	switch r := bytes.NewReader(plain.Bytes()); v.Format {
 	case model.ONNX:
 		m.ONNX = plain.Bytes()
-	case model.Packed:
-		m.Network, err = compact.Read(r, r.Size())
 	default:
 		m.Network, err = keras.Read(r, r.Size())
 	}
