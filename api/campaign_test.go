@@ -128,7 +128,7 @@ func askAtRandom(t *testing.T, seed uint64, calls int) {
 		name := c.pick(names)
 		a := h.as(name, method, "/api/v1"+path, body)
 		codes[a.code]++
-		if a.code >= 500 {
+		if a.code >= 500 && a.code != http.StatusNotImplemented { // what this hall goes without is no fault
 			t.Errorf("call %d, %s as %q with %q: %d %s", i, method+" "+path, name, body, a.code, a.body)
 		}
 		if a.code == http.StatusMethodNotAllowed || strings.Contains(path, "%2F") || strings.Contains(path, "//") {
