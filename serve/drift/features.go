@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/lineshaft/lineshaft/internal/errs"
-	"github.com/lineshaft/lineshaft/serve/release"
 	"github.com/lineshaft/lineshaft/serve/tensor"
 )
 
@@ -62,7 +61,7 @@ func (s side) row(dst []float64, t *tensor.Tensor, row int) []float64 {
 		}
 		return append(dst, float64(n))
 	}
-	at := func(i int) float64 { return release.Number(t, row*s.size+i) }
+	at := func(i int) float64 { return t.Number(row*s.size + i) }
 	switch {
 	case s.size == 1:
 		return append(dst, at(0))

@@ -2,8 +2,6 @@ package kserve
 
 import (
 	"cmp"
-	"encoding/binary"
-	"math"
 	"slices"
 	"strconv"
 
@@ -35,8 +33,7 @@ func classes(t *tensor.Tensor, o output, batched bool) (tensor.Tensor, error) {
 	if t.Type == tensor.Bytes || t.Type == tensor.Bool {
 		return tensor.Tensor{}, errs.Errorf("kserve.classify", errs.Invalid, "the output %q is of %s, and classes are made of numbers", o.name, datatype(t.Type))
 	}
-	size := t.Type.Size()
-	n := len(t.Data) / size
+	n := len(t.Data) / t.Type.Size()
 	rows, shape := 1, []int{}
 	if batched && len(t.Shape) > 0 {
 		rows, shape = t.Shape[0], []int{t.Shape[0]}
@@ -54,7 +51,7 @@ func classes(t *tensor.Tensor, o output, batched bool) (tensor.Tensor, error) {
 	all := make([]value, per)
 	for row := range rows {
 		for i := range per {
-			all[i] = value{element(t.Type, t.Data[(row*per+i)*size:]), i}
+			all[i] = value{t.Number(row*per + i), i}
 		}
 		slices.SortStableFunc(all, func(a, b value) int { return cmp.Compare(b.v, a.v) })
 		for _, v := range all[:k] {
@@ -63,34 +60,4 @@ func classes(t *tensor.Tensor, o output, batched bool) (tensor.Tensor, error) {
 		}
 	}
 	return out, nil
-}
-
-// element is a number of any type.
-func element(t tensor.Type, b []byte) float64 {
-	le := binary.LittleEndian
-	switch t {
-	case tensor.Uint8:
-		return float64(b[0])
-	case tensor.Uint16:
-		return float64(le.Uint16(b))
-	case tensor.Uint32:
-		return float64(le.Uint32(b))
-	case tensor.Uint64:
-		return float64(le.Uint64(b))
-	case tensor.Int8:
-		return float64(int8(b[0]))
-	case tensor.Int16:
-		return float64(int16(le.Uint16(b)))
-	case tensor.Int32:
-		return float64(int32(le.Uint32(b)))
-	case tensor.Int64:
-		return float64(int64(le.Uint64(b)))
-	case tensor.Float16:
-		return float64(tensor.FromFloat16(le.Uint16(b)))
-	case tensor.BFloat16:
-		return float64(math.Float32frombits(uint32(le.Uint16(b)) << 16))
-	case tensor.Float64:
-		return math.Float64frombits(le.Uint64(b))
-	}
-	return float64(math.Float32frombits(le.Uint32(b)))
 }

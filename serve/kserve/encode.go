@@ -41,7 +41,7 @@ func (r *room) appendAnswer(b []byte, model string, version int64) (out []byte, 
 		}
 		b = append(b, ']')
 		if o.binary {
-			size := rawSize(t)
+			size := t.Packed()
 			raw += size
 			b = append(b, `,"parameters":{"binary_data_size":`...)
 			b = append(strconv.AppendInt(b, int64(size), 10), "}}"...)
@@ -77,18 +77,6 @@ func appendData(b []byte, name string, t *tensor.Tensor) ([]byte, error) {
 		b = number.Append(b, t.Type, t.Data[at:at+size])
 	}
 	return b, nil
-}
-
-// rawSize is how many bytes a tensor takes outside of JSON.
-func rawSize(t *tensor.Tensor) int {
-	if t.Type != tensor.Bytes {
-		return len(t.Data)
-	}
-	n := 4 * len(t.Strings)
-	for _, s := range t.Strings {
-		n += len(s)
-	}
-	return n
 }
 
 // appendRaw writes a tensor's bytes; strings each after their length in four bytes.

@@ -373,9 +373,9 @@ func (r *room) bound(raw bool) int {
 		n += 96 + len(r.outputs[i].name) + 10*len(t.Shape)
 		switch size := t.Type.Size(); {
 		case raw || t.Type == tensor.Float32 || t.Type == tensor.Float64:
-			n += rawSize(t)
+			n += t.Packed()
 		case t.Type == tensor.Bytes:
-			n += rawSize(t) + 7*len(t.Strings)
+			n += t.Packed() + 7*len(t.Strings)
 		default:
 			n += 10 * len(t.Data) / size
 		}
@@ -421,7 +421,7 @@ func (r *room) appendResponse(b []byte, version int64, raw bool) []byte {
 			break
 		}
 		t := r.result(i)
-		b = protowire.AppendVarint(protowire.AppendTag(b, 6, protowire.BytesType), uint64(rawSize(t)))
+		b = protowire.AppendVarint(protowire.AppendTag(b, 6, protowire.BytesType), uint64(t.Packed()))
 		b = appendRaw(b, t)
 	}
 	return b

@@ -102,7 +102,7 @@ func (l *lane) call(ctx context.Context, in, out []tensor.Tensor, limit time.Dur
 	at := 0
 	for i := range in {
 		at = up(at)
-		n := sizeIn(&in[i])
+		n := in[i].Packed()
 		place(l.memory[at:at+n], &in[i])
 		at += n
 	}

@@ -144,18 +144,6 @@ func parseGreeting(b []byte) (greeting, error) {
 
 func up(n int) int { return (n + align - 1) / align * align }
 
-// sizeIn is how much memory a tensor takes in a lane.
-func sizeIn(t *tensor.Tensor) int {
-	if t.Type != tensor.Bytes {
-		return len(t.Data)
-	}
-	n := 4 * len(t.Strings)
-	for _, s := range t.Strings {
-		n += len(s)
-	}
-	return n
-}
-
 // place copies a tensor to memory, which has room for it.
 func place(memory []byte, t *tensor.Tensor) {
 	if t.Type != tensor.Bytes {
@@ -176,7 +164,7 @@ func request(msg []byte, seq uint64, in []tensor.Tensor) (_ []byte, end int) {
 	msg = binary.NativeEndian.AppendUint32(msg, 0)
 	for i := range in {
 		t := &in[i]
-		offset, n := up(end), sizeIn(t)
+		offset, n := up(end), t.Packed()
 		msg = binary.NativeEndian.AppendUint32(msg, onnxType(t.Type))
 		msg = binary.NativeEndian.AppendUint32(msg, uint32(len(t.Shape)))
 		msg = binary.NativeEndian.AppendUint64(msg, uint64(offset))

@@ -119,7 +119,7 @@ func apart(together *tensor.Tensor, alone [][]tensor.Tensor, output int) string 
 	}
 	largest := 0.0
 	for e := range triedRows * n {
-		if v := math.Abs(number(together, e)); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		if v := math.Abs(together.Number(e)); !math.IsNaN(v) && !math.IsInf(v, 0) {
 			largest = max(largest, v)
 		}
 	}
@@ -129,7 +129,7 @@ func apart(together *tensor.Tensor, alone [][]tensor.Tensor, output int) string 
 			return fmt.Sprintf("has the shape %s for one row and %s for %d", tensor.Text(one.Shape), tensor.Text(together.Shape), triedRows)
 		}
 		for e := range n {
-			a, b := number(one, e), number(together, r*n+e)
+			a, b := one.Number(e), together.Number(r*n+e)
 			same := a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= near*largest
 			if one.Type == tensor.Bytes {
 				same = string(one.Strings[e]) == string(together.Strings[r*n+e])
@@ -140,34 +140,4 @@ func apart(together *tensor.Tensor, alone [][]tensor.Tensor, output int) string 
 		}
 	}
 	return ""
-}
-
-// number is an element of any type but Bytes.
-func number(t *tensor.Tensor, e int) float64 {
-	size := t.Type.Size()
-	if size == 0 {
-		return 0
-	}
-	var b [8]byte
-	copy(b[:], t.Data[size*e:size*(e+1)])
-	v := binary.LittleEndian.Uint64(b[:])
-	switch t.Type {
-	case tensor.Float16:
-		return float64(tensor.FromFloat16(uint16(v)))
-	case tensor.BFloat16:
-		return float64(math.Float32frombits(uint32(v) << 16))
-	case tensor.Float32:
-		return float64(math.Float32frombits(uint32(v)))
-	case tensor.Float64:
-		return math.Float64frombits(v)
-	case tensor.Int8:
-		return float64(int8(v))
-	case tensor.Int16:
-		return float64(int16(v))
-	case tensor.Int32:
-		return float64(int32(v))
-	case tensor.Int64:
-		return float64(int64(v))
-	}
-	return float64(v)
 }

@@ -2,7 +2,6 @@ package release
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"time"
@@ -93,7 +92,7 @@ func (c *Copies) output(a, b *tensor.Tensor) (alike bool) {
 	var most [2]float64
 	var at [2]int
 	for i := range n {
-		x, y := Number(a, i), Number(b, i)
+		x, y := a.Number(i), b.Number(i)
 		c.number(x, y)
 		if wide < 2 {
 			continue
@@ -127,37 +126,4 @@ func (c *Copies) number(x, y float64) {
 	}
 	c.numbers++
 	c.MeanAbs += (d - c.MeanAbs) / float64(c.numbers)
-}
-
-// Number is element i of a tensor of numbers.
-func Number(t *tensor.Tensor, i int) float64 {
-	le := binary.LittleEndian
-	switch d := t.Data[i*t.Type.Size():]; t.Type {
-	case tensor.Bool, tensor.Uint8:
-		return float64(d[0])
-	case tensor.Uint16:
-		return float64(le.Uint16(d))
-	case tensor.Uint32:
-		return float64(le.Uint32(d))
-	case tensor.Uint64:
-		return float64(le.Uint64(d))
-	case tensor.Int8:
-		return float64(int8(d[0]))
-	case tensor.Int16:
-		return float64(int16(le.Uint16(d)))
-	case tensor.Int32:
-		return float64(int32(le.Uint32(d)))
-	case tensor.Int64:
-		return float64(int64(le.Uint64(d)))
-	case tensor.Float16:
-		return float64(tensor.FromFloat16(le.Uint16(d)))
-	case tensor.BFloat16:
-		return float64(math.Float32frombits(uint32(le.Uint16(d)) << 16))
-	case tensor.Float32:
-		return float64(math.Float32frombits(le.Uint32(d)))
-	case tensor.Float64:
-		return math.Float64frombits(le.Uint64(d))
-	case tensor.Bytes: // has no numbers
-	}
-	return math.NaN()
 }

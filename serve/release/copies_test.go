@@ -42,7 +42,7 @@ func TestANumberIsReadFromEveryType(t *testing.T) {
 	for typ := tensor.Bool; typ < tensor.Bytes; typ++ {
 		var x tensor.Tensor
 		x.Reset(typ, 2)
-		if got := release.Number(&x, 1); got != 0 {
+		if got := x.Number(1); got != 0 {
 			t.Errorf("%v: %v", typ, got)
 		}
 	}

@@ -8,6 +8,7 @@
 package tensor
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"runtime"
@@ -242,6 +243,52 @@ func (s Spec) Check(t *Tensor) error {
 		return errs.Errorf(op, errs.KindOf(err), "the input %q: %v", s.Name, err)
 	}
 	return nil
+}
+
+// Number is element i; NaN where t has no numbers.
+func (t *Tensor) Number(i int) float64 {
+	le := binary.LittleEndian
+	switch d := t.Data[i*t.Type.Size():]; t.Type {
+	case Bool, Uint8:
+		return float64(d[0])
+	case Uint16:
+		return float64(le.Uint16(d))
+	case Uint32:
+		return float64(le.Uint32(d))
+	case Uint64:
+		return float64(le.Uint64(d))
+	case Int8:
+		return float64(int8(d[0]))
+	case Int16:
+		return float64(int16(le.Uint16(d)))
+	case Int32:
+		return float64(int32(le.Uint32(d)))
+	case Int64:
+		return float64(int64(le.Uint64(d)))
+	case Float16:
+		return float64(FromFloat16(le.Uint16(d)))
+	case BFloat16:
+		return float64(math.Float32frombits(uint32(le.Uint16(d)) << 16))
+	case Float32:
+		return float64(math.Float32frombits(le.Uint32(d)))
+	case Float64:
+		return math.Float64frombits(le.Uint64(d))
+	case Bytes: // has no numbers
+	}
+	return math.NaN()
+}
+
+// Packed is how many bytes t takes where strings lie with their lengths in four bytes each: the form of KServe's raw
+// contents, and as much as any other that needs no types.
+func (t *Tensor) Packed() int {
+	if t.Type != Bytes {
+		return len(t.Data)
+	}
+	n := 4 * len(t.Strings)
+	for _, s := range t.Strings {
+		n += len(s)
+	}
+	return n
 }
 
 // FromFloat16 converts IEEE 754's binary16 exactly.
