@@ -12,12 +12,9 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/port"
-	"github.com/lineshaft/lineshaft/serve/rpc"
 )
 
 // This file is Triton's model repository extension over the registry: what is in service, what could be, and bringing a
@@ -123,34 +120,18 @@ func (s *inference) bring(ctx context.Context, actor, name string, p parameters)
 
 // scan reads an entry of a RepositoryModelLoadRequest's parameters.
 func (p *parameters) scan(entry []byte) error {
-	key := ""
-	var v value
-	var text []byte
-	err := rpc.Fields(entry, func(num protowire.Number, typ protowire.Type, b []byte, _ uint64) error {
+	return parameter(entry, func(key string, v value) error {
+		file, isFile := strings.CutPrefix(key, "file:")
 		switch {
-		case typ != protowire.BytesType:
-		case num == 1:
-			key = string(b)
-		case num == 2:
-			return rpc.Fields(b, func(num protowire.Number, _ protowire.Type, b []byte, _ uint64) error {
-				v.kind, text = num, b
-				return nil
-			})
+		case isFile && v.kind == 4:
+			p.put(file, v.text)
+		case key == "config" && v.kind == 3:
+			p.config = string(v.text)
+		case isFile || key == "config":
+			return errs.Errorf("kserve.load", errs.Invalid, "the parameter %q is of the wrong kind: a file is bytes_param, config string_param", clip(key))
 		}
 		return nil
 	})
-	file, isFile := strings.CutPrefix(key, "file:")
-	switch {
-	case err != nil:
-		return err
-	case isFile && v.kind == 4:
-		p.put(file, text)
-	case key == "config" && v.kind == 3:
-		p.config = string(text)
-	case isFile || key == "config":
-		return errs.Errorf("kserve.load", errs.Invalid, "the parameter %q is of the wrong kind: a file is bytes_param, config string_param", clip(key))
-	}
-	return nil
 }
 
 // What follows answers by REST.

@@ -61,11 +61,12 @@ func (r *room) scan(msg []byte) error {
 	})
 }
 
-// value is a parameter: a number in n, or what is true.
+// value is a parameter: a number in n, what is true, or bytes of the message.
 type value struct {
 	n    int64
 	is   bool
-	kind protowire.Number // 1 bool, 2 int64, 3 string, 4 double, 5 uint64; 0: none
+	text []byte
+	kind protowire.Number // 1 bool, 2 int64, 3 string, 4 double (of a load: bytes), 5 uint64; 0: none
 }
 
 // parameter reads an entry of a map of parameters.
@@ -77,8 +78,8 @@ func parameter(entry []byte, take func(key string, v value) error) error {
 		case num == 1:
 			key = string(b)
 		case num == 2:
-			return rpc.Fields(b, func(num protowire.Number, typ protowire.Type, _ []byte, n uint64) error {
-				v = value{kind: num}
+			return rpc.Fields(b, func(num protowire.Number, typ protowire.Type, b []byte, n uint64) error {
+				v = value{kind: num, text: b}
 				if typ == protowire.VarintType {
 					v.n, v.is = int64(n), n != 0
 				}

@@ -394,26 +394,13 @@ func (h *handler) serveExamples(w http.ResponseWriter, req *http.Request, to tar
 }
 
 func examplesAnswer(ctx context.Context, lease serve.Lease, model, verb string, body []byte) ([]byte, error) {
-	if err := lease.Admit(ctx); err != nil {
-		return nil, err
-	}
-	sig := lease.Signature()
 	find := findScores
 	if verb == "regress" {
 		find = findValues
 	}
-	result, err := find(sig, model)
-	if err != nil {
-		return nil, err
-	}
 	var e examples
-	if err := e.read(body, &sig); err != nil {
-		return nil, err
-	}
-	if err := e.run(ctx, lease); err != nil {
-		return nil, err
-	}
-	if err := result.check(e.outs, e.rows); err != nil {
+	result, err := e.answer(ctx, lease, model, body, e.read, find)
+	if err != nil {
 		return nil, err
 	}
 	b := []byte(`{"results":[`)
@@ -424,6 +411,28 @@ func examplesAnswer(ctx context.Context, lease serve.Lease, model, verb string, 
 		b = result.appendRow(b, e.outs, r)
 	}
 	return append(b, "]}\n"...), nil
+}
+
+// answer computes the examples that read finds in body, and says which outputs answer them.
+func (e *examples) answer(
+	ctx context.Context, lease serve.Lease, model string, body []byte,
+	read func([]byte, *serve.Signature) error, find func(serve.Signature, string) (outcome, error),
+) (outcome, error) {
+	if err := lease.Admit(ctx); err != nil {
+		return outcome{}, err
+	}
+	sig := lease.Signature()
+	o, err := find(sig, model)
+	if err != nil {
+		return o, err
+	}
+	if err := read(body, &sig); err != nil {
+		return o, err
+	}
+	if err := e.run(ctx, lease); err != nil {
+		return o, err
+	}
+	return o, o.check(e.outs, e.rows)
 }
 
 // outcome says which outputs answer classify or regress; -1 is none.

@@ -107,22 +107,9 @@ func (s *calls) answerExamples(ctx context.Context, to spec, input []byte, find 
 }
 
 func resultOf(ctx context.Context, lease serve.Lease, model string, input []byte, find func(serve.Signature, string) (outcome, error)) ([]byte, error) {
-	if err := lease.Admit(ctx); err != nil {
-		return nil, err
-	}
-	sig := lease.Signature()
-	o, err := find(sig, model)
-	if err != nil {
-		return nil, err
-	}
 	var e examples
-	if err := e.scan(input, &sig); err != nil {
-		return nil, err
-	}
-	if err := e.run(ctx, lease); err != nil {
-		return nil, err
-	}
-	if err := o.check(e.outs, e.rows); err != nil {
+	o, err := e.answer(ctx, lease, model, input, e.scan, find)
+	if err != nil {
 		return nil, err
 	}
 	return o.appendResult(nil, e.outs, e.rows), nil
