@@ -235,16 +235,9 @@ func (m *Manager) missing(name string) error {
 	}
 	advice := m.o.Advice
 	if advice == "" {
-		advice = "`lineshaft deploy " + clip(name) + "` puts it there"
+		advice = "`lineshaft deploy " + errs.Clip(name) + "` puts it there"
 	}
-	return errs.Errorf(op, errs.NotFound, "no model %q is in service; %s", clip(name), advice)
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
+	return errs.Errorf(op, errs.NotFound, "no model %q is in service; %s", errs.Clip(name), advice)
 }
 
 func (r *routes) find(name string, version int64, label string) (Lease, error) {
@@ -255,7 +248,7 @@ func (r *routes) find(name string, version int64, label string) (Lease, error) {
 			return Lease{i: i}, nil
 		}
 		return Lease{}, errs.Errorf(op, errs.Invalid, "model %q has no version with the label %q in service; labels: %s",
-			name, clip(label), listed(slices.Sorted(maps.Keys(r.labels))))
+			name, errs.Clip(label), listed(slices.Sorted(maps.Keys(r.labels))))
 	case version != 0:
 		if i, ok := r.versions[version]; ok {
 			return Lease{i: i}, nil

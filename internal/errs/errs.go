@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"unicode/utf8"
 )
 
 // Kind classifies an error by what the caller can do about it.
@@ -154,4 +155,16 @@ func Trace(err error) string {
 		return s
 	}
 	return s + err.Error()
+}
+
+// Clip shortens what came from outside, for a message.
+func Clip(s string) string {
+	if len(s) <= 80 {
+		return s
+	}
+	cut := 80
+	for cut > 76 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
 }

@@ -203,7 +203,7 @@ func (d *decoder) datatype(in *input) error {
 		return err
 	}
 	if in.tensor.Type = typeOf(name); in.tensor.Type == 0 {
-		return d.Fault("no datatype is called %q: they are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES", scan.Clip(string(name)))
+		return d.Fault("no datatype is called %q: they are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES", errs.Clip(string(name)))
 	}
 	return nil
 }
@@ -491,7 +491,7 @@ func (d *decoder) binaries(q *request, raw []byte) error {
 			continue
 		}
 		if in.size > int64(len(raw))-at {
-			return errs.Errorf(op, errs.Invalid, "the input %q says binary_data_size %d, and %d bytes are left after the JSON", clip(in.name), in.size, int64(len(raw))-at)
+			return errs.Errorf(op, errs.Invalid, "the input %q says binary_data_size %d, and %d bytes are left after the JSON", errs.Clip(in.name), in.size, int64(len(raw))-at)
 		}
 		if err := d.view(in, raw[at:at+in.size:at+in.size]); err != nil {
 			return err
@@ -509,12 +509,12 @@ func (d *decoder) view(in *input, b []byte) error {
 	const op = "kserve.view"
 	n, err := tensor.Elements(in.shape)
 	if err != nil {
-		return errs.Errorf(op, errs.KindOf(err), "the input %q: %v", clip(in.name), err)
+		return errs.Errorf(op, errs.KindOf(err), "the input %q: %v", errs.Clip(in.name), err)
 	}
 	in.tensor.Shape = in.shape
 	if in.tensor.Type != tensor.Bytes {
 		if want := n * in.tensor.Type.Size(); want != len(b) {
-			return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s of %s has %d bytes, and %d came", clip(in.name),
+			return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s of %s has %d bytes, and %d came", errs.Clip(in.name),
 				tensor.Text(in.shape), datatype(in.tensor.Type), want, len(b))
 		}
 		in.tensor.Data = b
@@ -522,7 +522,7 @@ func (d *decoder) view(in *input, b []byte) error {
 	}
 	// Each string comes after its length in four bytes.
 	if n > len(b)/4 {
-		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d strings, and %d bytes are too few for them", clip(in.name), tensor.Text(in.shape), n, len(b))
+		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d strings, and %d bytes are too few for them", errs.Clip(in.name), tensor.Text(in.shape), n, len(b))
 	}
 	if err := d.holdFor(tensor.Bytes, n); err != nil {
 		return err
@@ -531,17 +531,17 @@ func (d *decoder) view(in *input, b []byte) error {
 	in.tensor = in.room
 	for i := range n {
 		if len(b) < 4 {
-			return errs.Errorf(op, errs.Invalid, "the input %q ends before the length of its string %d of %d", clip(in.name), i, n)
+			return errs.Errorf(op, errs.Invalid, "the input %q ends before the length of its string %d of %d", errs.Clip(in.name), i, n)
 		}
 		size := binary.LittleEndian.Uint32(b)
 		if b = b[4:]; uint64(size) > uint64(len(b)) {
-			return errs.Errorf(op, errs.Invalid, "the input %q: its string %d has %d bytes, and %d are left", clip(in.name), i, size, len(b))
+			return errs.Errorf(op, errs.Invalid, "the input %q: its string %d has %d bytes, and %d are left", errs.Clip(in.name), i, size, len(b))
 		}
 		in.tensor.Strings[i] = b[:size:size]
 		b = b[size:]
 	}
 	if len(b) > 0 {
-		return errs.Errorf(op, errs.Invalid, "the input %q: %d bytes follow the last of its %d strings", clip(in.name), len(b), n)
+		return errs.Errorf(op, errs.Invalid, "the input %q: %d bytes follow the last of its %d strings", errs.Clip(in.name), len(b), n)
 	}
 	return nil
 }

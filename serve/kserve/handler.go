@@ -93,7 +93,7 @@ func (h *handler) other(w http.ResponseWriter, r *http.Request, get, post bool) 
 	}
 	for _, no := range []string{"systemsharedmemory", "cudasharedmemory", "trace", "logging"} {
 		if strings.HasPrefix(what, no) {
-			return errs.Errorf("kserve.route", errs.Unsupported, "the extension of %s is not offered here; GET /v2 lists those that are", clip(r.URL.Path))
+			return errs.Errorf("kserve.route", errs.Unsupported, "the extension of %s is not offered here; GET /v2 lists those that are", errs.Clip(r.URL.Path))
 		}
 	}
 	return malformed(r)
@@ -101,7 +101,7 @@ func (h *handler) other(w http.ResponseWriter, r *http.Request, get, post bool) 
 
 func malformed(r *http.Request) error {
 	return errs.Errorf("kserve.route", errs.NotFound, "nothing answers %s %s; an inference is POST /v2/models/NAME/infer, a model's description GET /v2/models/NAME",
-		clip(r.Method), clip(r.URL.Path))
+		errs.Clip(r.Method), errs.Clip(r.URL.Path))
 }
 
 const (
@@ -173,7 +173,7 @@ func (h *handler) read(req *http.Request, r *room) (plain bool, err error) {
 	}
 	n, err := strconv.ParseUint(text[0], 10, 62)
 	if err != nil || len(text) > 1 {
-		return false, errs.Errorf(op, errs.Invalid, "the header %s is %q: it says how many bytes of the body are JSON, a whole number", lengthHeader, clip(strings.Join(text, ", ")))
+		return false, errs.Errorf(op, errs.Invalid, "the header %s is %q: it says how many bytes of the body are JSON, a whole number", lengthHeader, errs.Clip(strings.Join(text, ", ")))
 	}
 	if req.ContentLength >= 0 && n > uint64(req.ContentLength) {
 		return false, errs.Errorf(op, errs.Invalid, "the header %s says that %d bytes are JSON, and the body has %d", lengthHeader, n, req.ContentLength)

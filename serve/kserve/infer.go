@@ -146,7 +146,7 @@ func (r *room) bind(sig serve.Signature) error {
 		for i := range r.inputs {
 			name := r.inputs[i].name
 			if !has(sig.Inputs, name) {
-				return errs.Errorf(op, errs.Invalid, "the model has no input %q; it takes %s", clip(name), names(sig.Inputs))
+				return errs.Errorf(op, errs.Invalid, "the model has no input %q; it takes %s", errs.Clip(name), names(sig.Inputs))
 			}
 		}
 		return errs.Errorf(op, errs.Invalid, "an input stands twice: %d came and the model takes %s", len(r.inputs), names(sig.Inputs))
@@ -166,7 +166,7 @@ func (r *room) bind(sig serve.Signature) error {
 			o.at++
 		}
 		if o.at == len(sig.Outputs) {
-			return errs.Errorf(op, errs.Invalid, "the model has no output %q; it gives %s", clip(o.name), names(sig.Outputs))
+			return errs.Errorf(op, errs.Invalid, "the model has no output %q; it gives %s", errs.Clip(o.name), names(sig.Outputs))
 		}
 		for _, before := range r.outputs[:i] {
 			if before.at == o.at {

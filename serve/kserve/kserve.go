@@ -86,12 +86,5 @@ func version(text string) (number int64, label string, err error) {
 			return number, "", nil
 		}
 	}
-	return 0, "", errs.Errorf("kserve.version", errs.Invalid, "a version is a whole number from 1 or a label, not %q", clip(text))
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
+	return 0, "", errs.Errorf("kserve.version", errs.Invalid, "a version is a whole number from 1 or a label, not %q", errs.Clip(text))
 }

@@ -128,7 +128,7 @@ func (p *parameters) scan(entry []byte) error {
 		case key == "config" && v.kind == 3:
 			p.config = string(v.text)
 		case isFile || key == "config":
-			return errs.Errorf("kserve.load", errs.Invalid, "the parameter %q is of the wrong kind: a file is bytes_param, config string_param", clip(key))
+			return errs.Errorf("kserve.load", errs.Invalid, "the parameter %q is of the wrong kind: a file is bytes_param, config string_param", errs.Clip(key))
 		}
 		return nil
 	})
@@ -193,13 +193,13 @@ func (h *handler) load(w http.ResponseWriter, r *http.Request, model string) err
 		case isFile && isText:
 			b, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
-				return errs.Errorf(op, errs.Invalid, "the parameter %q is no base64: %v", clip(key), err)
+				return errs.Errorf(op, errs.Invalid, "the parameter %q is no base64: %v", errs.Clip(key), err)
 			}
 			p.put(file, b)
 		case key == "config" && isText:
 			p.config = text
 		case isFile || key == "config":
-			return errs.Errorf(op, errs.Invalid, "the parameter %q must be a string", clip(key))
+			return errs.Errorf(op, errs.Invalid, "the parameter %q must be a string", errs.Clip(key))
 		}
 	}
 	if len(p.files) == 0 { // what is deployed is replaced

@@ -137,7 +137,7 @@ func (in *input) scan(msg []byte) error {
 			in.name = string(b)
 		case num == 2:
 			if in.tensor.Type = typeOf(b); in.tensor.Type == 0 {
-				return errs.Errorf(op, errs.Invalid, "the input %q: no datatype is called %q: they are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES", clip(in.name), clip(string(b)))
+				return errs.Errorf(op, errs.Invalid, "the input %q: no datatype is called %q: they are BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64 and BYTES", errs.Clip(in.name), errs.Clip(string(b)))
 			}
 		case num == 4:
 			return parameter(b, func(key string, _ value) error {
@@ -147,17 +147,17 @@ func (in *input) scan(msg []byte) error {
 				return nil
 			})
 		case num == 5 && in.contents != nil:
-			return errs.Errorf(op, errs.Invalid, "the input %q has contents twice", clip(in.name))
+			return errs.Errorf(op, errs.Invalid, "the input %q has contents twice", errs.Clip(in.name))
 		case num == 5:
 			in.contents = b[:len(b):len(b)]
 		}
 		if len(in.shape) > maxRank {
-			return errs.Errorf(op, errs.Invalid, "the input %q has more than %d dimensions", clip(in.name), maxRank)
+			return errs.Errorf(op, errs.Invalid, "the input %q has more than %d dimensions", errs.Clip(in.name), maxRank)
 		}
 		return nil
 	})
 	if err == nil && in.tensor.Type == 0 {
-		return errs.Errorf(op, errs.Invalid, "the input %q has no datatype", clip(in.name))
+		return errs.Errorf(op, errs.Invalid, "the input %q has no datatype", errs.Clip(in.name))
 	}
 	return err
 }
@@ -205,7 +205,7 @@ func (r *room) tensors() error {
 			continue
 		}
 		if in.contents != nil {
-			return errs.Errorf(op, errs.Invalid, "the input %q has contents, and raw_input_contents has them too", clip(in.name))
+			return errs.Errorf(op, errs.Invalid, "the input %q has contents, and raw_input_contents has them too", errs.Clip(in.name))
 		}
 		if err := r.decoder.view(in, raws[i]); err != nil {
 			return err
@@ -227,11 +227,11 @@ func (d *decoder) listed(in *input) error {
 	n, err := tensor.Elements(in.shape)
 	switch {
 	case err != nil:
-		return errs.Errorf(op, errs.KindOf(err), "the input %q: %v", clip(in.name), err)
+		return errs.Errorf(op, errs.KindOf(err), "the input %q: %v", errs.Clip(in.name), err)
 	case lists[t] == 0:
-		return errs.Errorf(op, errs.Invalid, "the input %q is of %s, for which contents have no list: send it in raw_input_contents", clip(in.name), datatype(t))
+		return errs.Errorf(op, errs.Invalid, "the input %q is of %s, for which contents have no list: send it in raw_input_contents", errs.Clip(in.name), datatype(t))
 	case n > len(in.contents):
-		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d elements, and fewer came", clip(in.name), tensor.Text(in.shape), n)
+		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d elements, and fewer came", errs.Clip(in.name), tensor.Text(in.shape), n)
 	}
 	if err := d.holdFor(t, n); err != nil {
 		return err
@@ -242,7 +242,7 @@ func (d *decoder) listed(in *input) error {
 	}
 	switch {
 	case l.n != n:
-		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d elements, and %d came", clip(in.name), tensor.Text(in.shape), n, l.n)
+		return errs.Errorf(op, errs.Invalid, "the input %q of the shape %s has %d elements, and %d came", errs.Clip(in.name), tensor.Text(in.shape), n, l.n)
 	case !l.made:
 		l.make()
 	}
@@ -270,7 +270,7 @@ func (l *list) field(num protowire.Number, typ protowire.Type, b []byte, n uint6
 	t := in.tensor.Type
 	if num != lists[t] {
 		if num <= 8 && len(b) > 0 {
-			return errs.Errorf("kserve.wire", errs.Invalid, "the input %q is of %s, and its contents are in the list of another type (field %d of InferTensorContents)", clip(in.name), datatype(t), num)
+			return errs.Errorf("kserve.wire", errs.Invalid, "the input %q is of %s, and its contents are in the list of another type (field %d of InferTensorContents)", errs.Clip(in.name), datatype(t), num)
 		}
 		return nil
 	}
@@ -349,7 +349,7 @@ func (l *list) varint(n uint64) error {
 			binary.LittleEndian.PutUint64(at, n)
 		}
 		if !fits {
-			return errs.Errorf("kserve.wire", errs.Invalid, "the input %q: its element %d does not fit %s", clip(l.in.name), l.n, datatype(t))
+			return errs.Errorf("kserve.wire", errs.Invalid, "the input %q: its element %d does not fit %s", errs.Clip(l.in.name), l.n, datatype(t))
 		}
 	}
 	l.n++

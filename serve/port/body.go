@@ -115,7 +115,7 @@ func decoded(r *http.Request) error {
 	case "deflate": // RFC 9110, 8.4.1.2: the zlib format
 		z, err = zlib.NewReader(r.Body)
 	default:
-		return errs.Errorf(op, errs.Invalid, "the body comes in the encoding %q: send it plain, or with Content-Encoding: gzip", clip(as))
+		return errs.Errorf(op, errs.Invalid, "the body comes in the encoding %q: send it plain, or with Content-Encoding: gzip", errs.Clip(as))
 	}
 	if err != nil {
 		return errs.Errorf(op, errs.Invalid, "the header Content-Encoding says %s, and the body is none: %v", as, err)
@@ -128,11 +128,4 @@ func decoded(r *http.Request) error {
 type inflated struct {
 	io.Reader
 	io.Closer
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

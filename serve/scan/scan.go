@@ -85,7 +85,7 @@ func (s *Scanner) Object(field func(key []byte) error) error {
 			return err
 		}
 		if s.Next() != ':' {
-			return s.Fault("%s where ':' is needed after the key %q", s.What(), Clip(string(key)))
+			return s.Fault("%s where ':' is needed after the key %q", s.What(), errs.Clip(string(key)))
 		}
 		s.At++
 		s.Next()
@@ -271,9 +271,9 @@ func (s *Scanner) Where() string {
 		case p.key == nil:
 			where += "[" + strconv.Itoa(p.n) + "]"
 		case where == "":
-			where = Clip(string(p.key))
+			where = errs.Clip(string(p.key))
 		default:
-			where += "." + Clip(string(p.key))
+			where += "." + errs.Clip(string(p.key))
 		}
 	}
 	return where
@@ -287,18 +287,6 @@ func (s *Scanner) Fault(format string, args ...any) error {
 	}
 	args = append(append([]any{where}, args...), s.At)
 	return errs.Errorf(s.Op, errs.Invalid, "%s"+format+" (byte %d of the body)", args...)
-}
-
-// Clip shortens what came from outside, for a message.
-func Clip(s string) string {
-	if len(s) <= 80 {
-		return s
-	}
-	cut := 80
-	for cut > 76 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
 }
 
 // AppendText writes a string as JSON has it.

@@ -23,7 +23,7 @@ func (s *calls) metadata(ctx context.Context, r *tfproto.GetModelMetadataRequest
 	}
 	for _, field := range r.GetMetadataField() {
 		if field != "signature_def" {
-			return nil, errs.Errorf(op, errs.Invalid, "Metadata field %s is not supported: signature_def is", clip(field))
+			return nil, errs.Errorf(op, errs.Invalid, "Metadata field %s is not supported: signature_def is", errs.Clip(field))
 		}
 	}
 	to := specOf(r.GetModelSpec())

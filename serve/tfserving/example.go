@@ -249,7 +249,7 @@ func scanExample(msg []byte, cols columns, n int) error {
 		case err != nil || c == nil:
 			return err
 		case c.rows > n:
-			return errs.Errorf("tfserving.example", errs.Invalid, "the feature %q stands twice", clip(string(name)))
+			return errs.Errorf("tfserving.example", errs.Invalid, "the feature %q stands twice", errs.Clip(string(name)))
 		}
 		c.rows++
 		return c.scanFeature(feature)
@@ -454,7 +454,7 @@ func findScores(sig serve.Signature, model string) (outcome, error) {
 	}
 	if o.scores < 0 && o.classes < 0 {
 		return o, errs.Errorf("tfserving.classify", errs.Invalid, "model %q has no signature for classify: that needs an output \"scores\" of float32 or \"classes\" of strings, "+
-			"or one output with a list of float32 for each row; ask with predict", clip(model))
+			"or one output with a list of float32 for each row; ask with predict", errs.Clip(model))
 	}
 	return o, nil
 }
@@ -471,7 +471,7 @@ func findValues(sig serve.Signature, model string) (outcome, error) {
 		}
 	}
 	return outcome{}, errs.Errorf("tfserving.regress", errs.Invalid, "model %q has no signature for regress: that needs an output \"outputs\", or one output, "+
-		"with one float32 for each row; ask with predict", clip(model))
+		"with one float32 for each row; ask with predict", errs.Clip(model))
 }
 
 // check holds the outputs against the examples.

@@ -105,12 +105,12 @@ func (s *calls) acquire(ctx context.Context, action string, to spec) (serve.Leas
 	case to.model == "":
 		return serve.Lease{}, errs.Errorf(op, errs.Invalid, "the request names no model: set model_spec.name")
 	case to.versioned && to.version < 0: // version 0 is the newest, as OpenVINO's client has it
-		return serve.Lease{}, errs.Errorf(op, errs.NotFound, "model %q has no version %d: versions begin at 1; leave model_spec.version out for the newest", clip(to.model), to.version)
+		return serve.Lease{}, errs.Errorf(op, errs.NotFound, "model %q has no version %d: versions begin at 1; leave model_spec.version out for the newest", errs.Clip(to.model), to.version)
 	}
 	lease, err := s.c.Manager.Acquire(to.model, to.version, to.label)
 	if err == nil && to.signature != "" && to.signature != defaultSignature {
 		lease.Release()
-		return serve.Lease{}, status.Errorf(codes.FailedPrecondition, "Serving signature key %q not found.", clip(to.signature))
+		return serve.Lease{}, status.Errorf(codes.FailedPrecondition, "Serving signature key %q not found.", errs.Clip(to.signature))
 	}
 	return lease, err
 }
@@ -265,7 +265,7 @@ func (p *prediction) read(sig serve.Signature) error {
 func (p *prediction) mismatch(sig serve.Signature) error {
 	var sent, want, extra, missing []string
 	for _, e := range p.inputs {
-		sent = append(sent, clip(string(e.name)))
+		sent = append(sent, errs.Clip(string(e.name)))
 	}
 	for _, in := range sig.Inputs {
 		want = append(want, in.Name)
@@ -306,7 +306,7 @@ func (p *prediction) choose(sig serve.Signature) error {
 			for i := range sig.Outputs {
 				names += "," + sig.Outputs[i].Name
 			}
-			return errs.Errorf("tfserving.predict", errs.Invalid, "output tensor alias not found in signature: %s Outputs expected to be in the set {%s}.", clip(name), names[1:])
+			return errs.Errorf("tfserving.predict", errs.Invalid, "output tensor alias not found in signature: %s Outputs expected to be in the set {%s}.", errs.Clip(name), names[1:])
 		}
 		if slices.ContainsFunc(p.outs, func(o output) bool { return o.name == name }) {
 			return errs.Errorf("tfserving.predict", errs.Invalid, "duplicate output tensor alias: %s", name)

@@ -121,7 +121,7 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) error {
 
 func malformed(r *http.Request) error {
 	return errs.Errorf("tfserving.route", errs.Invalid, "malformed request: %s %s; a prediction is POST /v1/models/NAME:predict, a status GET /v1/models/NAME",
-		r.Method, clip(r.URL.Path))
+		r.Method, errs.Clip(r.URL.Path))
 }
 
 // other answers the paths outside /v1/models.
@@ -140,7 +140,7 @@ func (h *handler) other(w http.ResponseWriter, r *http.Request) error {
 	case strings.HasPrefix(path, "/v1/"):
 		return malformed(r)
 	}
-	return errs.Errorf("tfserving.route", errs.NotFound, "nothing is at %s; models in service are at /v1/models", clip(r.URL.Path))
+	return errs.Errorf("tfserving.route", errs.NotFound, "nothing is at %s; models in service are at /v1/models", errs.Clip(r.URL.Path))
 }
 
 // call is a path, taken apart.

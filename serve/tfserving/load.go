@@ -64,7 +64,7 @@ func file(r *http.Request) (name string, body io.Reader, err error) {
 				"or as the body with ?filename=model.h5", field)
 		}
 		if r.ContentLength == 0 {
-			return "", nil, errs.Errorf(op, errs.Invalid, "the body is empty: send the file %q in it", clip(name))
+			return "", nil, errs.Errorf(op, errs.Invalid, "the body is empty: send the file %q in it", errs.Clip(name))
 		}
 		return name, r.Body, nil
 	}

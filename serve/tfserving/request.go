@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/lineshaft/lineshaft/internal/errs"
 	"github.com/lineshaft/lineshaft/serve"
 	"github.com/lineshaft/lineshaft/serve/number"
 	"github.com/lineshaft/lineshaft/serve/tensor"
@@ -95,7 +96,7 @@ func (s *request) signature() error {
 	}
 	name, err := s.text()
 	if err == nil && name != "" && name != defaultSignature {
-		return s.fault("serving signature name %q not found in signature def: this model has %q", clip(name), defaultSignature)
+		return s.fault("serving signature name %q not found in signature def: this model has %q", errs.Clip(name), defaultSignature)
 	}
 	return err
 }
@@ -163,7 +164,7 @@ func (s *request) named(n int, value func(c *column) error) error {
 		case c == nil && key == "b64":
 			return s.fault("bytes ({\"b64\": …}) where the inputs %s are needed", s.cols.names())
 		case c == nil:
-			return s.fault("the model has no input %q; its inputs are %s", clip(key), s.cols.names())
+			return s.fault("the model has no input %q; its inputs are %s", errs.Clip(key), s.cols.names())
 		case c.rows > n:
 			return s.fault("the input %q stands twice", key)
 		}

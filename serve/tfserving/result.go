@@ -191,11 +191,11 @@ func (s *calls) multi(ctx context.Context, msg []byte) (any, error) {
 		find, field := findScores, protowire.Number(2)
 		switch {
 		case t.to.model != tasks[0].to.model:
-			return nil, errs.Errorf(op, errs.Invalid, "All ModelSpecs in a MultiInferenceRequest must access the same model name: %q and %q do not", clip(tasks[0].to.model), clip(t.to.model))
+			return nil, errs.Errorf(op, errs.Invalid, "All ModelSpecs in a MultiInferenceRequest must access the same model name: %q and %q do not", errs.Clip(tasks[0].to.model), errs.Clip(t.to.model))
 		case t.method == regressMethod:
 			find, field = findValues, 3
 		case t.method != classifyMethod:
-			return nil, errs.Errorf(op, errs.Unsupported, "Unsupported signature method_name: %q: %s and %s are", clip(t.method), classifyMethod, regressMethod)
+			return nil, errs.Errorf(op, errs.Unsupported, "Unsupported signature method_name: %q: %s and %s are", errs.Clip(t.method), classifyMethod, regressMethod)
 		}
 		result, by, err := s.answerExamples(ctx, t.to, input, find)
 		if err != nil {

@@ -39,7 +39,7 @@ func (s *scanner) object(field func(key string) error) error {
 			return err
 		}
 		if s.next() != ':' {
-			return s.fault("%s where ':' is needed after the key %q", s.what(), clip(key))
+			return s.fault("%s where ':' is needed after the key %q", s.what(), errs.Clip(key))
 		}
 		s.at++
 		s.next()
@@ -240,11 +240,4 @@ func (s *scanner) fault(format string, args ...any) error {
 	}
 	args = append(append([]any{where}, args...), s.at)
 	return errs.Errorf("tfserving.parse", errs.Invalid, "%s"+format+" (byte %d of the body)", args...)
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
 }

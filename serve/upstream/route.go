@@ -93,14 +93,7 @@ func (h *handler) unknown(w http.ResponseWriter, r *http.Request, name string) {
 		port.WriteError(w, err)
 		return
 	}
-	port.WriteError(w, errs.Errorf("upstream.route", errs.NotFound, "no server answers as %q; GET /v1/models lists what does", clip(name)))
-}
-
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
+	port.WriteError(w, errs.Errorf("upstream.route", errs.NotFound, "no server answers as %q; GET /v1/models lists what does", errs.Clip(name)))
 }
 
 // byBody reads the body for the name of the model. OpenAI's clients want its own form of an error.
