@@ -154,38 +154,19 @@ func (s *service) queue() *Queue {
 // SetBatching changes how the requests to a model are queued and joined, for the versions that answer now and those to
 // come; nil leaves it to the runtime.
 func (m *Manager) SetBatching(ctx context.Context, actor, name string, b *Batching) (Service, error) {
-	const op = "serve.SetBatching"
 	if b != nil {
 		if err := b.Check(); err != nil {
 			return Service{}, err
 		}
 	}
-	if _, ok := (*m.services.Load())[name]; !ok {
-		return Service{}, m.missing(name)
-	}
-	s, err := m.hold(ctx, name, nil)
-	if err != nil {
-		return Service{}, err
-	}
-	return carry(ctx, m, func() (Service, error) {
-		defer s.done()
-		if s.record.Model == "" {
-			m.settle(s)
-			return Service{}, m.missing(name)
-		}
-		r, now := s.record, m.o.Clock.Now()
-		r.Batching, r.Actor, r.Updated = b, actor, now
-		if err := m.o.Store.PutService(m.ctx, r, event.New("services", "service.batching", "service/"+name, actor, r)); err != nil {
-			return Service{}, errs.E(op, errs.Other, err)
-		}
-		s.mu.Lock()
-		s.record = r
-		s.mu.Unlock()
+	return m.changeTo(ctx, actor, name, func(_ *service, r *Record) (event.Event, error) {
+		r.Batching = b
+		return event.New("services", "service.batching", "service/"+name, actor, *r), nil
+	}, func(s *service) {
 		for _, i := range s.live {
 			s.tune(m, i)
 		}
 		m.changed(s)
-		return s.show(now), nil
 	})
 }
 

@@ -302,6 +302,11 @@ func (r *Record) end(s *service, o release.Outcome, reasons []string, actor stri
 
 // change edits the record of a model in service and brings the service to it.
 func (m *Manager) change(ctx context.Context, actor, name string, edit func(*service, *Record) (event.Event, error)) (Service, error) {
+	return m.changeTo(ctx, actor, name, edit, m.reconcile)
+}
+
+// changeTo edits the record of a model in service and, once that is written, has bring bring the service to it.
+func (m *Manager) changeTo(ctx context.Context, actor, name string, edit func(*service, *Record) (event.Event, error), bring func(*service)) (Service, error) {
 	if _, ok := (*m.services.Load())[name]; !ok {
 		return Service{}, m.missing(name)
 	}
@@ -328,7 +333,7 @@ func (m *Manager) change(ctx context.Context, actor, name string, edit func(*ser
 		s.mu.Lock()
 		s.record = r
 		s.mu.Unlock()
-		m.reconcile(s)
+		bring(s)
 		return s.show(m.o.Clock.Now()), nil
 	})
 }
