@@ -41,18 +41,18 @@ func Write(w io.Writer, n *nn.Network) error {
 	}
 	var out []byte
 	for _, n := range g.Nodes {
-		out = bytesField(out, 1, node(n))
+		out = graph.AppendBytes(out, 1, node(n))
 	}
-	out = stringField(out, 2, "lineshaft")
+	out = graph.AppendString(out, 2, "lineshaft")
 	for _, c := range g.Constants {
-		out = bytesField(out, 5, constant(c))
+		out = graph.AppendBytes(out, 5, constant(c))
 	}
-	out = bytesField(out, 11, valueInfo(g.Input, g.InShape))
-	out = bytesField(out, 12, valueInfo(g.Output, g.OutShape))
+	out = graph.AppendBytes(out, 11, valueInfo(g.Input, g.InShape))
+	out = graph.AppendBytes(out, 12, valueInfo(g.Output, g.OutShape))
 	var m []byte
-	m = intField(m, 1, irVersion)
-	m = stringField(m, 2, "lineshaft")
-	m = bytesField(m, 8, intField(stringField(nil, 1, ""), 2, opset))
+	m = graph.AppendInt(m, 1, irVersion)
+	m = graph.AppendString(m, 2, "lineshaft")
+	m = graph.AppendBytes(m, 8, graph.AppendInt(graph.AppendString(nil, 1, ""), 2, opset))
 	m = protowire.AppendTag(m, 7, protowire.BytesType)
 	m = protowire.AppendVarint(m, uint64(len(out)))
 	for _, part := range [][]byte{m, out} {
@@ -66,22 +66,22 @@ func Write(w io.Writer, n *nn.Network) error {
 // node is a NodeProto.
 func node(n graph.Node) (b []byte) {
 	for _, name := range n.In {
-		b = stringField(b, 1, name)
+		b = graph.AppendString(b, 1, name)
 	}
 	for _, name := range n.Out {
-		b = stringField(b, 2, name)
+		b = graph.AppendString(b, 2, name)
 	}
-	b = stringField(b, 3, n.Out[0])
-	b = stringField(b, 4, n.Op)
+	b = graph.AppendString(b, 3, n.Out[0])
+	b = graph.AppendString(b, 4, n.Op)
 	for _, a := range n.Attrs {
 		switch {
 		case n.Op == "Flatten" && a.Name == "width": // for those who do not know Flatten
 		case a.IsWhole:
-			b = bytesField(b, 5, intField(intField(stringField(nil, 1, a.Name), 3, uint64(a.Whole)), 20, 2))
+			b = graph.AppendBytes(b, 5, graph.AppendInt(graph.AppendInt(graph.AppendString(nil, 1, a.Name), 3, uint64(a.Whole)), 20, 2))
 		default:
-			f := protowire.AppendTag(stringField(nil, 1, a.Name), 2, protowire.Fixed32Type)
+			f := protowire.AppendTag(graph.AppendString(nil, 1, a.Name), 2, protowire.Fixed32Type)
 			f = protowire.AppendFixed32(f, math.Float32bits(float32(a.Float)))
-			b = bytesField(b, 5, intField(f, 20, 1))
+			b = graph.AppendBytes(b, 5, graph.AppendInt(f, 20, 1))
 		}
 	}
 	return b
@@ -94,13 +94,13 @@ func constant(c graph.Constant) (b []byte) {
 		dims = protowire.AppendVarint(dims, uint64(d))
 	}
 	if len(dims) > 0 {
-		b = bytesField(b, 1, dims)
+		b = graph.AppendBytes(b, 1, dims)
 	}
 	dataType, size := uint64(typeFloat), 4*len(c.Floats)
 	if c.Whole != nil {
 		dataType, size = typeInt64, 8*len(c.Whole)
 	}
-	b = stringField(intField(b, 2, dataType), 8, c.Name)
+	b = graph.AppendString(graph.AppendInt(b, 2, dataType), 8, c.Name)
 	b = protowire.AppendVarint(protowire.AppendTag(b, 9, protowire.BytesType), uint64(size))
 	for _, x := range c.Floats {
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
@@ -113,22 +113,10 @@ func constant(c graph.Constant) (b []byte) {
 
 // valueInfo describes an input or an output of the graph.
 func valueInfo(name string, shape []int) []byte {
-	dims := bytesField(nil, 1, stringField(nil, 2, "batch"))
+	dims := graph.AppendBytes(nil, 1, graph.AppendString(nil, 2, "batch"))
 	for _, d := range shape {
-		dims = bytesField(dims, 1, intField(nil, 1, uint64(d)))
+		dims = graph.AppendBytes(dims, 1, graph.AppendInt(nil, 1, uint64(d)))
 	}
-	tensor := bytesField(intField(nil, 1, typeFloat), 2, dims)
-	return bytesField(stringField(nil, 1, name), 2, bytesField(nil, 1, tensor))
-}
-
-func intField(b []byte, n protowire.Number, v uint64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
-}
-
-func stringField(b []byte, n protowire.Number, s string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
-}
-
-func bytesField(b []byte, n protowire.Number, v []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
+	tensor := graph.AppendBytes(graph.AppendInt(nil, 1, typeFloat), 2, dims)
+	return graph.AppendBytes(graph.AppendString(nil, 1, name), 2, graph.AppendBytes(nil, 1, tensor))
 }

@@ -57,20 +57,20 @@ func Write(w io.Writer, n *nn.Network) error {
 		}
 	}
 	var versions []byte
-	versions = intField(versions, 1, producer)
-	def := bytesField(t.nodes, 4, versions)
+	versions = graph.AppendInt(versions, 1, producer)
+	def := graph.AppendBytes(t.nodes, 4, versions)
 
 	var signature []byte
 	signature = entryField(signature, 1, g.Input, tensorInfo(input+":0", g.InShape))
 	signature = entryField(signature, 2, g.Output, tensorInfo(t.names[g.Output]+":0", g.OutShape))
-	signature = stringField(signature, 3, "tensorflow/serving/predict")
+	signature = graph.AppendString(signature, 3, "tensorflow/serving/predict")
 
 	var meta []byte
-	meta = bytesField(meta, 1, stringField(stringField(nil, 4, "serve"), 5, "2.3.0"))
-	meta = bytesField(meta, 2, def)
+	meta = graph.AppendBytes(meta, 1, graph.AppendString(graph.AppendString(nil, 4, "serve"), 5, "2.3.0"))
+	meta = graph.AppendBytes(meta, 2, def)
 	meta = entryField(meta, 5, "serving_default", signature)
 
-	head := intField(nil, 1, 1)
+	head := graph.AppendInt(nil, 1, 1)
 	head = protowire.AppendVarint(protowire.AppendTag(head, 2, protowire.BytesType), uint64(len(meta)))
 	for _, part := range [][]byte{head, meta} {
 		if _, err := w.Write(part); err != nil {
@@ -113,11 +113,11 @@ type setting struct {
 	value []byte // an AttrValue
 }
 
-func typeAttr(name string, t uint64) setting { return setting{name, intField(nil, 6, t)} }
-func intAttr(name string, v int64) setting   { return setting{name, intField(nil, 3, uint64(v))} }
+func typeAttr(name string, t uint64) setting { return setting{name, graph.AppendInt(nil, 6, t)} }
+func intAttr(name string, v int64) setting   { return setting{name, graph.AppendInt(nil, 3, uint64(v))} }
 
 func boolAttr(name string, v bool) setting {
-	return setting{name, intField(nil, 5, protowire.EncodeBool(v))}
+	return setting{name, graph.AppendInt(nil, 5, protowire.EncodeBool(v))}
 }
 
 func floatAttr(name string, v float64) setting {
@@ -125,19 +125,21 @@ func floatAttr(name string, v float64) setting {
 	return setting{name, protowire.AppendFixed32(b, math.Float32bits(float32(v)))}
 }
 
-func shapeAttr(row []int) setting { return setting{"shape", bytesField(nil, 7, batchShape(row))} }
+func shapeAttr(row []int) setting {
+	return setting{"shape", graph.AppendBytes(nil, 7, batchShape(row))}
+}
 
 // op adds a node and gives its name.
 func (t *writer) op(operation, want string, in []string, attrs ...setting) string {
 	name := t.name(want)
-	b := stringField(stringField(nil, 1, name), 2, operation)
+	b := graph.AppendString(graph.AppendString(nil, 1, name), 2, operation)
 	for _, i := range in {
-		b = stringField(b, 3, i)
+		b = graph.AppendString(b, 3, i)
 	}
 	for _, a := range attrs {
 		b = entryField(b, 5, a.name, a.value)
 	}
-	t.nodes = bytesField(t.nodes, 1, b)
+	t.nodes = graph.AppendBytes(t.nodes, 1, b)
 	return name
 }
 
@@ -169,10 +171,10 @@ func (t *writer) whole(want string, shape []int, v ...int64) string {
 }
 
 func (t *writer) constant(want string, dtype uint64, raw []byte, shape []int) string {
-	b := intField(nil, 1, dtype)
-	b = bytesField(b, 2, shapeOf(shape))
-	b = bytesField(b, 4, raw)
-	return t.op("Const", want, nil, typeAttr("dtype", dtype), setting{"value", bytesField(nil, 8, b)})
+	b := graph.AppendInt(nil, 1, dtype)
+	b = graph.AppendBytes(b, 2, shapeOf(shape))
+	b = graph.AppendBytes(b, 4, raw)
+	return t.op("Const", want, nil, typeAttr("dtype", dtype), setting{"value", graph.AppendBytes(nil, 8, b)})
 }
 
 // input is the node that gives a value; constants are made where they are used first.
@@ -192,7 +194,7 @@ func (t *writer) input(value string) string {
 // shapeOf is a TensorShapeProto, batchShape one with a first dimension that is open.
 func shapeOf(shape []int) (b []byte) {
 	for _, d := range shape {
-		b = bytesField(b, 2, intField(nil, 1, uint64(int64(d))))
+		b = graph.AppendBytes(b, 2, graph.AppendInt(nil, 1, uint64(int64(d))))
 	}
 	return b
 }
@@ -200,24 +202,12 @@ func shapeOf(shape []int) (b []byte) {
 func batchShape(row []int) []byte { return shapeOf(append([]int{-1}, row...)) }
 
 func tensorInfo(name string, row []int) []byte {
-	b := stringField(nil, 1, name)
-	b = intField(b, 2, typeFloat)
-	return bytesField(b, 3, batchShape(row))
-}
-
-func intField(b []byte, n protowire.Number, v uint64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
-}
-
-func stringField(b []byte, n protowire.Number, s string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
-}
-
-func bytesField(b []byte, n protowire.Number, v []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, n, protowire.BytesType), v)
+	b := graph.AppendString(nil, 1, name)
+	b = graph.AppendInt(b, 2, typeFloat)
+	return graph.AppendBytes(b, 3, batchShape(row))
 }
 
 // entryField adds an entry of a map from strings to messages.
 func entryField(b []byte, n protowire.Number, key string, v []byte) []byte {
-	return bytesField(b, n, bytesField(stringField(nil, 1, key), 2, v))
+	return graph.AppendBytes(b, n, graph.AppendBytes(graph.AppendString(nil, 1, key), 2, v))
 }
